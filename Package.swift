@@ -1,0 +1,145 @@
+// swift-tools-version:6.3
+// The house of Marsad: floors are folders, arrows go down only (docs/design/architecture.md).
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+
+/// A library target on its floor, and the tests that carry its name.
+func floor(
+    _ folder: String, _ name: String, _ dependencies: [Target.Dependency] = [],
+    resources: [Resource] = []
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies,
+        path: folder.isEmpty ? "Sources/\(name)" : "Sources/\(folder)/\(name)",
+        resources: resources, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "marsad",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // Floor 0
+        floor("", "Primitives"),
+        // Floor 1
+        floor("Protocols", "H26x", ["Primitives", nioCore]),
+        floor("Protocols", "RTP", ["Primitives", nioCore]),
+        floor("Protocols", "RTPFormats", ["Primitives", "RTP", "H26x", nioCore]),
+        floor("Protocols", "SDP", ["Primitives", nioCore]),
+        floor("Protocols", "RTSP", ["Primitives", "SDP", "H26x", nioCore, crypto]),
+        floor("Protocols", "MP4", ["Primitives", "H26x", nioCore]),
+        floor("Protocols", "Manifests", ["Primitives"]),
+        // Floor 2
+        .target(
+            name: "CFFmpeg", path: "Sources/CSystem/CFFmpeg",
+            linkerSettings: [
+                .linkedLibrary("avcodec"), .linkedLibrary("avutil"), .linkedLibrary("swscale"),
+            ]),
+        .target(
+            name: "CStorage", path: "Sources/CSystem/CStorage",
+            cSettings: [.define("_GNU_SOURCE")]),
+        floor(
+            "Infrastructure", "Database",
+            ["Primitives", .product(name: "GRDB", package: "GRDB.swift")]),
+        floor("Infrastructure", "Decoding", ["CFFmpeg", nioCore]),
+        floor("Infrastructure", "Observability", ["Primitives", logging]),
+        // Floor 3
+        floor("", "Domain", ["Primitives"]),
+        // Floor 4
+        floor(
+            "Services", "Ingest",
+            [
+                "Domain", "Primitives", "RTP", "RTPFormats", "RTSP", "H26x", "Observability",
+                nioCore, nioPosix, logging,
+            ]),
+        floor(
+            "Services", "Recording",
+            [
+                "Domain", "Primitives", "H26x", "MP4", "Database", "Observability", "CStorage",
+                nioCore, nioPosix, logging, crypto,
+            ]),
+        floor(
+            "Services", "Playback",
+            [
+                "Domain", "Primitives", "H26x", "MP4", "Manifests", "Decoding", "Observability",
+                nioCore, nioPosix, crypto,
+            ]),
+        // Floor 5
+        floor(
+            "", "API",
+            [
+                "Domain", "Primitives", "Ingest", "Recording", "Playback", "Observability",
+                hummingbird, nioCore, logging,
+            ],
+            resources: [.embedInCode("Resources/index.html")]),
+        floor(
+            "", "Simulation",
+            ["Primitives", "RTP", "RTPFormats", "RTSP", "SDP", "H26x", nioCore, nioPosix]),
+        // Floor 6
+        .executableTarget(
+            name: "marsad",
+            dependencies: [
+                "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Database",
+                "Decoding", "Observability", "Simulation", "RTSP", "H26x", "MP4", nioCore, nioPosix,
+                hummingbird, logging, "Yams", crypto,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/marsad", swiftSettings: settings),
+        // Tests
+        tests("Primitives", ["Primitives"]),
+        tests("H26x", ["H26x", "Primitives", nioCore]),
+        tests("RTP", ["RTP", "Primitives", nioCore]),
+        tests("RTPFormats", ["RTPFormats", "RTP", "H26x", "Primitives", nioCore]),
+        tests("SDP", ["SDP", "RTSP", "H26x", "Primitives", nioCore]),
+        tests("RTSP", ["RTSP", "SDP", "RTP", "H26x", "Primitives", nioCore]),
+        tests("MP4", ["MP4", "H26x", "Primitives", nioCore]),
+        tests("Manifests", ["Manifests", "Primitives"]),
+        tests("Database", ["Database", "Primitives", .product(name: "GRDB", package: "GRDB.swift")]),
+        tests("Decoding", ["Decoding", "H26x", nioCore]),
+        tests("Observability", ["Observability", "Primitives", logging]),
+        tests("Domain", ["Domain", "Primitives"]),
+        tests("Ingest", ["Ingest", "Domain", "Primitives", "RTSP", "H26x", nioCore, nioPosix]),
+        tests(
+            "Recording",
+            ["Recording", "Domain", "Primitives", "H26x", "MP4", "Database", nioCore, nioPosix]),
+        tests("Playback", ["Playback", "Domain", "Primitives"]),
+        tests(
+            "Simulation",
+            [
+                "Simulation", "RTP", "RTPFormats", "RTSP", "SDP", "H26x", "Primitives", nioCore,
+                nioPosix,
+            ]),
+        .testTarget(
+            name: "InteropTests",
+            dependencies: [
+                "Simulation", "H26x", "MP4", "Primitives", nioCore, nioPosix,
+            ],
+            path: "Tests/Interop", swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,111 @@
+// The camera as every service knows it, and its life as an operator sees it.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Primitives
+
+/// A camera's identity: a lower-case UUID string.
+package struct CameraID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: String
+
+    /// Accepts exactly the canonical lower-case UUID form, so that an id is safe in paths and labels.
+    package init?(_ text: some StringProtocol) {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 36 else { return nil }
+        for (index, byte) in bytes.enumerated() {
+            switch index {
+            case 8, 13, 18, 23: guard byte == UInt8(ascii: "-") else { return nil }
+            default:
+                let digit = (48...57).contains(byte) || (97...102).contains(byte)
+                guard digit else { return nil }
+            }
+        }
+        rawValue = String(text)
+    }
+
+    package static func < (a: CameraID, b: CameraID) -> Bool { a.rawValue < b.rawValue }
+    package var description: String { rawValue }
+}
+
+/// The agency that owns a camera (DUBAI_POLICE, METRO, BUS, OTHER …): data, not code.
+package struct Source: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: String
+
+    /// Upper-case letters, digits and underscores, 1 to 32 of them: safe as a folder and a label.
+    package init?(_ text: some StringProtocol) {
+        let allowed = text.utf8.allSatisfy {
+            (65...90).contains($0) || (48...57).contains($0) || $0 == UInt8(ascii: "_")
+        }
+        guard (1...32).contains(text.utf8.count), allowed else { return nil }
+        rawValue = String(text)
+    }
+
+    package static func < (a: Source, b: Source) -> Bool { a.rawValue < b.rawValue }
+    package var description: String { rawValue }
+}
+
+/// Whether and how a camera is recorded.
+package enum RecordingMode: String, Sendable {
+    case continuous = "CONTINUOUS"
+    case off = "OFF"
+}
+
+/// A camera's row.
+package struct Camera: Sendable, Equatable {
+    package var id: CameraID
+    package var name: String
+    package var nameArabic: String
+    package var source: Source
+    /// Where its stream is, with credentials where it has them; never printed.
+    package var address: Redacted<String>
+    package var recordingMode: RecordingMode
+    /// Days its recordings are kept; `nil` for the installation's default.
+    package var retentionDays: Int?
+    package var createdAt: WallTime
+    package var updatedAt: WallTime
+
+    package init(
+        id: CameraID, name: String, nameArabic: String, source: Source,
+        address: Redacted<String>, recordingMode: RecordingMode = .continuous,
+        retentionDays: Int? = nil, createdAt: WallTime
+    ) {
+        self.id = id
+        self.name = name
+        self.nameArabic = nameArabic
+        self.source = source
+        self.address = address
+        self.recordingMode = recordingMode
+        self.retentionDays = retentionDays
+        self.createdAt = createdAt
+        self.updatedAt = createdAt
+    }
+}
+
+/// What a camera's supervisor is doing (media contract, Ingest).
+package enum StreamStatus: String, Sendable, CaseIterable {
+    case connecting = "CONNECTING"
+    case active = "ACTIVE"
+    case failed = "FAILED"
+    case circuitOpen = "CIRCUIT_OPEN"
+}
+
+/// The state of one camera's stream, as the API shows it.
+package struct StreamState: Sendable, Equatable {
+    package var status: StreamStatus = .connecting
+    /// Since when the present connection delivers.
+    package var connectedAt: WallTime?
+    /// The newest failure, for people: at most 500 characters, without credentials.
+    package var lastError: String?
+    package var retryCount = 0
+    package var bitsPerSecond = 0
+    package var width = 0
+    package var height = 0
+    /// RFC 6381 form (`avc1.4D401F`).
+    package var codec: String?
+    /// Access units received since the program started.
+    package var frames: UInt64 = 0
+    /// Interruptions since the program started.
+    package var gaps: UInt64 = 0
+    package var lastFrameAt: WallTime?
+
+    package init() {}
+}

@@ -1,0 +1,32 @@
+// The one error that callers outside see: a stable code, and texts in both languages.
+// SPDX-License-Identifier: Apache-2.0
+
+/// A failure that the HTTP contract names. Its texts live in one catalogue at the edge.
+package struct MarsadError: Error, Sendable, Equatable {
+    /// The contract's codes (api contract, Errors).
+    package enum Code: String, Sendable, CaseIterable {
+        case invalidRequest = "INVALID_REQUEST"
+        case invalidTimeRange = "INVALID_TIME_RANGE"
+        case invalidSignature = "INVALID_SIGNATURE"
+        case notFound = "NOT_FOUND"
+        case methodNotAllowed = "METHOD_NOT_ALLOWED"
+        case cameraNotFound = "CAMERA_NOT_FOUND"
+        case recordingNotFound = "RECORDING_NOT_FOUND"
+        case linkExpired = "LINK_EXPIRED"
+        case payloadTooLarge = "PAYLOAD_TOO_LARGE"
+        case unsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE"
+        case cameraUnavailable = "CAMERA_UNAVAILABLE"
+        case storageUnavailable = "STORAGE_UNAVAILABLE"
+        case overloaded = "OVERLOADED"
+        case internalError = "INTERNAL_ERROR"
+    }
+
+    package var code: Code
+    /// What the code promises (`camera_id`, `nearest_before` …); shown to the caller, so never a secret.
+    package var details: [String: String]
+
+    package init(_ code: Code, details: [String: String] = [:]) {
+        self.code = code
+        self.details = details
+    }
+}

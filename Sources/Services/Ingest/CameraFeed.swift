@@ -1,0 +1,117 @@
+// The hub of one camera: every access unit once, in order, to each of its consumers.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+package import H26x
+package import NIOCore
+package import Primitives
+import Synchronization
+
+/// What takes a camera's access units, on the camera's event loop. A sink never blocks and never fails:
+/// one that cannot keep up drops whole groups of pictures itself and counts them.
+package struct FeedSink {
+    package var onAccessUnit: (AccessUnit, ParameterSets, Instant) -> Void
+    package var onInterruption: (GapReason, Instant) -> Void
+    /// The camera is given up: finish what is open.
+    package var onEnd: () -> Void
+
+    package init(
+        onAccessUnit: @escaping (AccessUnit, ParameterSets, Instant) -> Void,
+        onInterruption: @escaping (GapReason, Instant) -> Void,
+        onEnd: @escaping () -> Void
+    ) {
+        self.onAccessUnit = onAccessUnit
+        self.onInterruption = onInterruption
+        self.onEnd = onEnd
+    }
+}
+
+/// What other threads may read of a camera: its state, and its last keyframe.
+final class CameraStatus: Sendable {
+    struct Contents: Sendable {
+        var stream = StreamState()
+        var keyframe: AccessUnit?
+        var parameterSets: ParameterSets?
+    }
+
+    private let contents = Mutex(Contents())
+
+    func read() -> Contents { contents.withLock { $0 } }
+
+    func update(_ change: (inout Contents) -> Void) { contents.withLock { change(&$0) } }
+}
+
+/// Fan-out, the cache of the present group of pictures, and the last frame. Lives on one event loop.
+final class CameraFeed {
+    private let status: CameraStatus
+    private var sinks: [FeedSink]
+    private(set) var gopCache: [AccessUnit] = []
+    private var gopCacheBytes = 0
+    private var frames: UInt64 = 0
+    private var windowBytes = 0
+    private var windowStart: Instant?
+
+    init(status: CameraStatus, sinks: [FeedSink]) {
+        self.status = status
+        self.sinks = sinks
+    }
+
+    func publish(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
+        frames &+= 1
+        windowBytes &+= unit.avcc.readableBytes
+        cache(unit)
+        for sink in sinks { sink.onAccessUnit(unit, parameterSets, now) }
+        // The lock is taken at keyframes, not at each frame: nobody reads states more often.
+        if unit.isIDR { publishStatus(unit, parameterSets, at: now) }
+    }
+
+    func interrupted(_ reason: GapReason, at now: Instant) {
+        gopCache.removeAll(keepingCapacity: true)
+        gopCacheBytes = 0
+        windowStart = nil
+        for sink in sinks { sink.onInterruption(reason, now) }
+        status.update {
+            if $0.stream.frames > 0 { $0.stream.gaps &+= 1 }
+            $0.stream.bitsPerSecond = 0
+        }
+    }
+
+    func end() {
+        for sink in sinks { sink.onEnd() }
+        sinks = []
+    }
+
+    private func cache(_ unit: AccessUnit) {
+        if unit.isIDR {
+            gopCache.removeAll(keepingCapacity: true)
+            gopCacheBytes = 0
+        } else if gopCache.isEmpty || gopCacheBytes > Limits.gopCacheBytes {
+            return
+        }
+        gopCache.append(unit)
+        gopCacheBytes += unit.avcc.readableBytes
+    }
+
+    private func publishStatus(_ unit: AccessUnit, _ sets: ParameterSets, at now: Instant) {
+        var bitsPerSecond: Int?
+        if let start = windowStart {
+            let seconds = (now - start).inSeconds
+            if seconds > 0.1 { bitsPerSecond = Int(Double(windowBytes) * 8 / seconds) }
+        }
+        windowStart = now
+        windowBytes = 0
+        let frames = frames
+        status.update {
+            $0.stream.frames = frames
+            $0.stream.lastFrameAt = unit.wallTime
+            if let bitsPerSecond { $0.stream.bitsPerSecond = bitsPerSecond }
+            $0.stream.width = sets.sequence.width
+            $0.stream.height = sets.sequence.height
+            $0.stream.codec = sets.sequence.codecString
+            if unit.avcc.readableBytes <= Limits.keyframeBytes {
+                $0.keyframe = unit
+                $0.parameterSets = sets
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+// All cameras of this process: who is assigned, on which event loop, and what is known of each.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+package import H26x
+package import Logging
+package import NIOCore
+package import NIOPosix
+package import Observability
+package import Primitives
+import Synchronization
+
+/// What every supervisor of the process shares.
+final class IngestShared: Sendable {
+    let world: World
+    let policy: NetworkPolicy
+    let logger: Logger
+    let metrics: IngestMetrics
+    let resolver: NIOThreadPool
+    private let connects = Mutex(0)
+
+    init(world: World, policy: NetworkPolicy, logger: Logger, metrics: IngestMetrics, resolver: NIOThreadPool) {
+        self.world = world
+        self.policy = policy
+        self.logger = logger
+        self.metrics = metrics
+        self.resolver = resolver
+    }
+
+    func takeConnectPermit() -> Bool {
+        connects.withLock { taken in
+            guard taken < Limits.connectsAtOnce else { return false }
+            taken += 1
+            return true
+        }
+    }
+
+    func returnConnectPermit() { connects.withLock { $0 -= 1 } }
+}
+
+/// Assigns cameras to event loops and keeps each connected until it is given up.
+package final class IngestService: Sendable {
+    /// Makes the consumers of one camera's feed, on the camera's event loop.
+    package typealias SinkFactory = @Sendable (Camera, any EventLoop) -> [FeedSink]
+
+    private struct Assignment: Sendable {
+        var camera: Camera
+        var status: CameraStatus
+        var eventLoop: any EventLoop
+        var supervisor: NIOLoopBound<SupervisorBox>
+    }
+
+    private let assignments = Mutex<[CameraID: Assignment]>([:])
+    private let shared: IngestShared
+    private let group: any EventLoopGroup
+    private let makeSinks: SinkFactory
+
+    package init(
+        world: World, policy: NetworkPolicy, group: any EventLoopGroup, resolver: NIOThreadPool,
+        registry: MetricsRegistry, logger: Logger, makeSinks: @escaping SinkFactory
+    ) {
+        shared = IngestShared(
+            world: world, policy: policy, logger: logger,
+            metrics: IngestMetrics(registry: registry), resolver: resolver)
+        self.group = group
+        self.makeSinks = makeSinks
+    }
+
+    /// Takes a camera; with a changed address, its connection is made anew.
+    package func assign(_ camera: Camera) async {
+        if let known = assignments.withLock({ $0[camera.id] }) {
+            guard known.camera != camera else { return }
+            await unassign(camera.id)
+        }
+        let status = CameraStatus()
+        let loop = group.next()
+        let makeSinks = makeSinks
+        let shared = shared
+        let supervisor = try? await loop.submit {
+            let supervisor = CameraSupervisor(
+                camera: camera, status: status, sinks: makeSinks(camera, loop), shared: shared,
+                eventLoop: loop)
+            return NIOLoopBound(SupervisorBox(supervisor: supervisor), eventLoop: loop)
+        }.get()
+        guard let supervisor else { return }
+        let assignment = Assignment(
+            camera: camera, status: status, eventLoop: loop, supervisor: supervisor)
+        assignments.withLock { $0[camera.id] = assignment }
+        loop.execute { supervisor.value.supervisor.start() }
+    }
+
+    /// Gives a camera up; returns when its consumers were told.
+    package func unassign(_ id: CameraID) async {
+        guard let gone = assignments.withLock({ $0.removeValue(forKey: id) }) else { return }
+        try? await gone.eventLoop.submit { gone.supervisor.value.supervisor.stop() }.get()
+    }
+
+    /// Gives all cameras up (graceful shutdown).
+    package func stop() async {
+        for id in assignments.withLock({ $0.keys.sorted() }) { await unassign(id) }
+    }
+
+    package func states() -> [CameraID: StreamState] {
+        assignments.withLock { $0.mapValues(\.status) }.mapValues { $0.read().stream }
+    }
+
+    /// The newest keyframe and its parameter sets; also while the camera is down.
+    package func keyframe(of id: CameraID) -> (AccessUnit, ParameterSets)? {
+        let contents = assignments.withLock { $0[id]?.status }?.read()
+        guard let unit = contents?.keyframe, let sets = contents?.parameterSets else { return nil }
+        return (unit, sets)
+    }
+}
+
+/// Carries the supervisor through `NIOLoopBound`, which keeps it on its loop.
+private final class SupervisorBox {
+    let supervisor: CameraSupervisor
+
+    init(supervisor: CameraSupervisor) { self.supervisor = supervisor }
+}

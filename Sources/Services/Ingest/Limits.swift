@@ -1,0 +1,21 @@
+// Every limit of ingest in one place.
+// SPDX-License-Identifier: Apache-2.0
+
+/// The time-outs and bounds of the media contract (Ingest).
+package enum Limits {
+    static let connectTimeout = Duration.seconds(10)
+    static let firstFrameTimeout = Duration.seconds(5)
+    static let readTimeout = Duration.seconds(5)
+    static let firstRetry = Duration.seconds(1)
+    static let longestRetry = Duration.seconds(30)
+    static let failuresUntilCircuitOpens = 3
+    static let circuitOpen = Duration.seconds(30)
+    /// Cameras lock accounts: this many refused logins within `loginWindow`, then none until it is over.
+    static let loginsRefused = 3
+    static let loginWindow = Duration.seconds(600)
+    /// Connections being set up at once: a switch that comes back must not be met by 500 cameras' SYNs.
+    static let connectsAtOnce = 50
+    static let gopCacheBytes = 8 << 20
+    static let keyframeBytes = 1 << 20
+    static let errorCharacters = 500
+}

@@ -1,0 +1,234 @@
+// Where the rows of recordings are written and found; SQL of the dialect that both engines share.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Database
+package import Domain
+package import Primitives
+
+/// The index of recordings in the database.
+package struct RecordingIndex: Sendable {
+    private let database: any DatabaseEngine
+
+    package init(database: any DatabaseEngine) { self.database = database }
+
+    // MARK: Writing
+
+    /// Adds a closed segment and what it changes of its run. Adding the same segment again changes nothing.
+    package func add(
+        _ segment: Segment, cameraName: String, damaged: Bool, at now: WallTime
+    ) async throws(DatabaseError) {
+        let size = segment.fragments.reduce(UInt64(segment.initSize)) { $0 + UInt64($1.size) }
+        let ticks = segment.fragments.reduce(Int64(0)) { $0 + Int64($1.duration) }
+        let milliseconds = ticks / 90
+        let bitrate = milliseconds > 0 ? Int64(size) * 8 / milliseconds : 0
+        try await database.transaction([
+            Statement(
+                """
+                INSERT INTO video_sessions (id, camera_id, camera_name, source, start_time, end_time,
+                    status) VALUES (?, ?, ?, ?, ?, ?, 'STOPPED') ON CONFLICT (id) DO NOTHING
+                """,
+                [
+                    .text(segment.runID), .text(segment.cameraID.rawValue), .text(cameraName),
+                    .text(segment.source.rawValue), .integer(segment.start.microseconds),
+                    .integer(segment.end.microseconds),
+                ]),
+            Statement(
+                """
+                INSERT INTO video_segments (id, session_id, camera_id, source, sequence_number,
+                    start_time, end_time, duration_ms, size_bytes, storage_path, storage_backend,
+                    copies, codec, resolution, bitrate_kbps, fragment_index, damaged, created_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'FILESYSTEM', '{"FILESYSTEM":"WRITTEN"}', ?, ?,
+                    ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+                """,
+                [
+                    .text(segment.id), .text(segment.runID), .text(segment.cameraID.rawValue),
+                    .text(segment.source.rawValue), .integer(Int64(segment.sequenceNumber)),
+                    .integer(segment.start.microseconds), .integer(segment.end.microseconds),
+                    .integer(milliseconds), .integer(Int64(clamping: size)), .text(segment.path),
+                    .text(segment.codec), .text("\(segment.width)x\(segment.height)"),
+                    .integer(bitrate),
+                    .blob(
+                        FragmentIndex.serialize(
+                            initSize: segment.initSize, segment.fragments)),
+                    DatabaseValue(damaged), .integer(now.microseconds),
+                ]),
+            Statement(
+                """
+                UPDATE video_sessions SET
+                    end_time = (SELECT MAX(end_time) FROM video_segments WHERE session_id = ?),
+                    segment_count = (SELECT COUNT(*) FROM video_segments WHERE session_id = ?),
+                    total_size_bytes =
+                        (SELECT COALESCE(SUM(size_bytes), 0) FROM video_segments WHERE session_id = ?)
+                WHERE id = ?
+                """, [DatabaseValue](repeating: .text(segment.runID), count: 4)),
+        ])
+    }
+
+    package func add(_ gap: Gap, of id: CameraID) async throws(DatabaseError) {
+        try await database.execute(
+            Statement(
+                """
+                INSERT INTO gaps (camera_id, start_time, end_time, reason) VALUES (?, ?, ?, ?)
+                ON CONFLICT (camera_id, start_time, reason) DO NOTHING
+                """,
+                [
+                    .text(id.rawValue), .integer(gap.start.microseconds),
+                    .integer(gap.end.microseconds), .text(gap.reason.rawValue),
+                ]))
+    }
+
+    /// First step of a removal: from here on no query finds it.
+    func markForRemoval(_ id: String) async throws(DatabaseError) {
+        try await database.execute(
+            Statement(
+                "UPDATE video_segments SET copies = '{\"FILESYSTEM\":\"MISSING\"}' WHERE id = ?",
+                [.text(id)]))
+    }
+
+    /// Last step of a removal, after the file is gone for good.
+    func remove(_ id: String) async throws(DatabaseError) {
+        try await database.transaction([
+            Statement("DELETE FROM video_segments WHERE id = ?", [.text(id)]),
+            Statement(
+                """
+                DELETE FROM video_sessions WHERE NOT EXISTS
+                    (SELECT 1 FROM video_segments WHERE session_id = video_sessions.id)
+                """),
+        ])
+    }
+
+    // MARK: Reading
+
+    /// The segments of a camera that overlap a range, oldest first.
+    package func segments(
+        of id: CameraID, in range: TimeRange
+    ) async throws(DatabaseError) -> [Segment] {
+        let rows = try await database.query(
+            Statement(
+                """
+                SELECT * FROM video_segments WHERE camera_id = ? AND start_time < ? AND end_time > ?
+                    AND copies = '{"FILESYSTEM":"WRITTEN"}' ORDER BY start_time LIMIT 4096
+                """,
+                [
+                    .text(id.rawValue), .integer(range.end.microseconds),
+                    .integer(range.start.microseconds),
+                ]))
+        return try segments(rows)
+    }
+
+    package func gaps(of id: CameraID, in range: TimeRange) async throws(DatabaseError) -> [Gap] {
+        let rows = try await database.query(
+            Statement(
+                """
+                SELECT start_time, end_time, reason FROM gaps
+                WHERE camera_id = ? AND start_time < ? AND (end_time IS NULL OR end_time > ?)
+                ORDER BY start_time LIMIT 4096
+                """,
+                [
+                    .text(id.rawValue), .integer(range.end.microseconds),
+                    .integer(range.start.microseconds),
+                ]))
+        var gaps: [Gap] = []
+        for row in rows {
+            guard let reason = GapReason(rawValue: try row.text("reason")) else { continue }
+            gaps.append(
+                Gap(
+                    start: WallTime(microseconds: try row.integer("start_time")),
+                    end: WallTime(
+                        microseconds: try row.optionalInteger("end_time") ?? range.end.microseconds),
+                    reason: reason))
+        }
+        return gaps
+    }
+
+    /// The end of the newest segment before a time, and the start of the oldest after it.
+    package func nearest(
+        to time: WallTime, of id: CameraID
+    ) async throws(DatabaseError) -> (before: WallTime?, after: WallTime?) {
+        let rows = try await database.query(
+            Statement(
+                """
+                SELECT (SELECT MAX(end_time) FROM video_segments WHERE camera_id = ? AND end_time <= ?)
+                    AS before_time,
+                    (SELECT MIN(start_time) FROM video_segments WHERE camera_id = ? AND start_time > ?)
+                    AS after_time
+                """,
+                [
+                    .text(id.rawValue), .integer(time.microseconds), .text(id.rawValue),
+                    .integer(time.microseconds),
+                ]))
+        guard let row = rows.first else { return (nil, nil) }
+        return (
+            try row.optionalInteger("before_time").map(WallTime.init(microseconds:)),
+            try row.optionalInteger("after_time").map(WallTime.init(microseconds:))
+        )
+    }
+
+    /// When the camera's recording ended last.
+    func lastEnd(of id: CameraID) async throws(DatabaseError) -> WallTime? {
+        let rows = try await database.query(
+            Statement(
+                "SELECT MAX(end_time) AS last_end FROM video_segments WHERE camera_id = ?",
+                [.text(id.rawValue)]))
+        return try rows.first?.optionalInteger("last_end").map(WallTime.init(microseconds:))
+    }
+
+    /// Paths of all files that have a row.
+    func knownPaths() async throws(DatabaseError) -> Set<String> {
+        let rows = try await database.query(Statement("SELECT storage_path FROM video_segments"))
+        var paths: Set<String> = []
+        for row in rows { paths.insert(try row.text("storage_path")) }
+        return paths
+    }
+
+    /// Segments whose removal was begun and not finished.
+    func halfRemoved() async throws(DatabaseError) -> [Segment] {
+        try segments(
+            await database.query(
+                Statement(
+                    """
+                    SELECT * FROM video_segments WHERE copies = '{"FILESYSTEM":"MISSING"}'
+                    ORDER BY start_time LIMIT 4096
+                    """)))
+    }
+
+    /// The oldest segments, of a camera where one is named, that ended before a time.
+    func oldest(
+        endedBefore limit: WallTime, of id: CameraID? = nil, count: Int
+    ) async throws(DatabaseError) -> [Segment] {
+        let scope = id == nil ? "" : "AND camera_id = ?"
+        var values: [DatabaseValue] = [.integer(limit.microseconds)]
+        if let id { values.append(.text(id.rawValue)) }
+        values.append(.integer(Int64(count)))
+        return try segments(
+            await database.query(
+                Statement(
+                    """
+                    SELECT * FROM video_segments WHERE end_time < ? \(scope)
+                        AND copies = '{"FILESYSTEM":"WRITTEN"}' ORDER BY start_time LIMIT ?
+                    """, values)))
+    }
+
+    private func segments(_ rows: [Row]) throws(DatabaseError) -> [Segment] {
+        var segments: [Segment] = []
+        segments.reserveCapacity(rows.count)
+        for row in rows {
+            guard let cameraID = CameraID(try row.text("camera_id")),
+                let source = Source(try row.text("source")),
+                let index = FragmentIndex.parse(try row.blob("fragment_index"))
+            else { throw DatabaseError.wrongType(column: "fragment_index") }
+            let size = (try row.optionalText("resolution") ?? "").split(separator: "x")
+            segments.append(
+                Segment(
+                    id: try row.text("id"), runID: try row.text("session_id"), cameraID: cameraID,
+                    source: source, sequenceNumber: Int(try row.integer("sequence_number")),
+                    start: WallTime(microseconds: try row.integer("start_time")),
+                    end: WallTime(microseconds: try row.integer("end_time")),
+                    path: try row.text("storage_path"), initSize: index.initSize,
+                    fragments: index.entries, codec: try row.text("codec"),
+                    width: size.first.flatMap { Int($0) } ?? 0,
+                    height: size.last.flatMap { Int($0) } ?? 0))
+        }
+        return segments
+    }
+}

@@ -1,0 +1,151 @@
+// The slow half of recording: rows, flushes and retention, beside the recorders on their loops.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Database
+package import Domain
+import Logging
+package import NIOPosix
+package import Primitives
+
+/// Runs until cancelled; then what the recorders handed over is still indexed.
+package struct RecordingService: Sendable {
+    private let shared: RecordingShared
+    private let index: RecordingIndex
+    private let syncInterval: Duration
+    private let defaultRetentionDays: Int
+
+    package init(
+        shared: RecordingShared, index: RecordingIndex, syncInterval: Duration,
+        defaultRetentionDays: Int
+    ) {
+        self.shared = shared
+        self.index = index
+        self.syncInterval = syncInterval
+        self.defaultRetentionDays = defaultRetentionDays
+    }
+
+    /// Learns where the camera's recording ended, so that the time until it goes on becomes a gap.
+    package func prepare(_ camera: Camera) async {
+        if let end = try? await index.lastEnd(of: camera.id) {
+            shared.setLastEnd(end, of: camera.id)
+        }
+    }
+
+    package func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await writeIndex() }
+            group.addTask { await syncVolume() }
+            group.addTask { await keepRetention() }
+        }
+    }
+
+    /// No more entries come (all recorders have ended): `run()` returns when the last is indexed.
+    package func finish() { shared.finishEntries() }
+
+    // MARK: Index
+
+    private func writeIndex() async {
+        for await entry in shared.entries { await write(entry) }
+    }
+
+    /// A lost database is waited for: the files are on the disk, and repair would find them too.
+    private func write(_ entry: RecordingShared.Entry) async {
+        var wait = Duration.milliseconds(200)
+        while true {
+            do {
+                switch entry {
+                case .segment(let segment, let camera, let damaged):
+                    try await index.add(
+                        segment, cameraName: camera.name, damaged: damaged,
+                        at: shared.world.wallTime())
+                    shared.indexed(segment)
+                    shared.metrics.segments(camera.source).increment()
+                case .gap(let id, let gap):
+                    try await index.add(gap, of: id)
+                    shared.metrics.lost(gap.reason).add((gap.end - gap.start).inSeconds)
+                }
+                return
+            } catch {
+                shared.logger.error(
+                    "the index could not be written",
+                    metadata: ["event": "index_failed", "error": "\(error)"])
+                // After cancellation there is no time to wait; the next start adopts the file.
+                do { try await Task.sleep(for: wait) } catch { return }
+                wait = min(wait * 2, .seconds(10))
+            }
+        }
+    }
+
+    // MARK: Flush
+
+    private func syncVolume() async {
+        while true {
+            do { try await Task.sleep(for: syncInterval) } catch { return }
+            do {
+                let folder = shared.dataFolder
+                try await shared.pool.runIfActive { try SegmentFile.syncVolume(of: folder) }
+            } catch {
+                shared.logger.error(
+                    "the volume could not be flushed",
+                    metadata: ["event": "sync_failed", "error": "\(error)"])
+            }
+        }
+    }
+
+    // MARK: Retention
+
+    private func keepRetention() async {
+        while true {
+            do { try await Task.sleep(for: Limits.retentionInterval) } catch { return }
+            do {
+                try await removeExpired()
+                try await makeRoom()
+            } catch {
+                shared.logger.error(
+                    "retention failed", metadata: ["event": "retention_failed", "error": "\(error)"])
+            }
+        }
+    }
+
+    private func removeExpired() async throws {
+        let limit = shared.world.wallTime() + .seconds(-86_400 * Int64(defaultRetentionDays))
+        for segment in try await index.oldest(endedBefore: limit, count: Limits.removalsAtOnce) {
+            try await remove(segment)
+        }
+    }
+
+    /// By measured free bytes, not by what the rows add up to: others write to the volume too.
+    private func makeRoom() async throws {
+        let folder = shared.dataFolder
+        let pool = shared.pool
+        func used() async throws -> (share: Double, used: UInt64, total: UInt64) {
+            let space = try await pool.runIfActive { try SegmentFile.space(of: folder) }
+            let used = space.total - min(space.free, space.total)
+            return (Double(used) / Double(max(space.total, 1)), used, space.total)
+        }
+        var now = try await used()
+        shared.metrics.storage(used: now.used, capacity: now.total)
+        guard now.share >= Limits.cleanFromUsedShare else { return }
+        let limit = shared.world.wallTime()
+        for segment in try await index.oldest(endedBefore: limit, count: Limits.removalsAtOnce) {
+            guard now.share > Limits.cleanToUsedShare else { return }
+            try await remove(segment)
+            now = try await used()
+        }
+    }
+
+    /// Mark the row → unlink → fsync the folder → drop the row: a crash between any two is finished
+    /// by the next repair.
+    private func remove(_ segment: Segment) async throws {
+        try await index.markForRemoval(segment.id)
+        let path = shared.dataFolder + "/" + segment.path
+        try await shared.pool.runIfActive { try SegmentFile.remove(path) }
+        try await index.remove(segment.id)
+        shared.logger.info(
+            "segment removed",
+            metadata: [
+                "event": "segment_removed", "camera_id": "\(segment.cameraID)",
+                "source": "\(segment.source)",
+            ])
+    }
+}

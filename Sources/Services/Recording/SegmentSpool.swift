@@ -1,0 +1,141 @@
+// One camera's way to the disk: writes in order, one at a time, off the event loop, with a bounded queue.
+// SPDX-License-Identifier: Apache-2.0
+
+import Crypto
+import Domain
+import MP4
+import NIOCore
+import NIOPosix
+import Primitives
+
+/// Queues the writes of one camera on the spool's threads. Lives on the camera's event loop; only values
+/// cross to the threads and back.
+final class SegmentSpool {
+    enum Job {
+        case open(path: String, head: ByteBuffer)
+        case append(BuiltFragment, decodeTime: Int64)
+        case close
+    }
+
+    enum Event {
+        case written(FragmentEntry)
+        case closed
+        /// The file was given up; what was indexed of it stays good.
+        case failed(FileError)
+    }
+
+    private struct OpenFile: Sendable {
+        var descriptor: Int32
+        var path: String
+        var offset: UInt64
+    }
+
+    private let pool: NIOThreadPool
+    private let eventLoop: any EventLoop
+    private var queue: [Job] = []
+    private(set) var queuedBytes = 0
+    private var isBusy = false
+    private var file: OpenFile?
+    private var scratch = ByteBuffer()
+    var onEvent: (Event) -> Void = { _ in }
+
+    init(pool: NIOThreadPool, eventLoop: any EventLoop) {
+        self.pool = pool
+        self.eventLoop = eventLoop
+    }
+
+    func submit(_ job: Job) {
+        if case .append(let fragment, _) = job { queuedBytes += fragment.size }
+        queue.append(job)
+        next()
+    }
+
+    private func next() {
+        guard !isBusy, !queue.isEmpty else { return }
+        let job = queue.removeFirst()
+        switch job {
+        case .open(let path, let head):
+            run({
+                let descriptor = try SegmentFile.create(path)
+                do {
+                    try SegmentFile.write(head, to: descriptor, at: 0)
+                } catch {
+                    SegmentFile.closeQuietly(descriptor)
+                    throw error
+                }
+                return OpenFile(
+                    descriptor: descriptor, path: path, offset: UInt64(head.readableBytes))
+            }) { spool, file in spool.file = file }
+        case .append(let fragment, let decodeTime):
+            queuedBytes -= fragment.size
+            guard let file else { return next() }
+            append(fragment, decodeTime: decodeTime, to: file)
+        case .close:
+            guard let file else { return next() }
+            self.file = nil
+            run({ try SegmentFile.finish(file.descriptor, path: file.path) }) { spool, _ in
+                spool.onEvent(.closed)
+            }
+        }
+    }
+
+    private func append(_ fragment: BuiltFragment, decodeTime: Int64, to file: OpenFile) {
+        var buffer = scratch
+        scratch = ByteBuffer()
+        run({
+            // One contiguous copy: hashed and written in one call each, into memory that is used again.
+            buffer.clear(minimumCapacity: fragment.size)
+            var head = fragment.head
+            buffer.writeBuffer(&head)
+            for sample in fragment.samples { buffer.writeImmutableBuffer(sample) }
+            var hash = SHA256()
+            buffer.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
+            try SegmentFile.write(buffer, to: file.descriptor, at: file.offset)
+            SegmentFile.writeBehind(
+                file.descriptor, offset: file.offset, count: buffer.readableBytes)
+            let entry = FragmentEntry(
+                offset: file.offset, size: UInt32(clamping: buffer.readableBytes),
+                decodeTime: decodeTime, duration: fragment.duration,
+                sampleCount: UInt16(clamping: fragment.sampleCount),
+                startsWithSync: fragment.startsWithSync, hash: Array(hash.finalize()))
+            return (entry, buffer)
+        }) { spool, result in
+            spool.file?.offset += UInt64(result.0.size)
+            spool.scratch = result.1
+            spool.onEvent(.written(result.0))
+        }
+    }
+
+    /// Runs `work` on a thread and `then` on the loop; a failure gives the file up.
+    private func run<T: Sendable>(
+        _ work: @escaping @Sendable () throws -> T, then: @escaping (SegmentSpool, T) -> Void
+    ) {
+        isBusy = true
+        let bound = NIOLoopBound((self, then), eventLoop: eventLoop)
+        pool.runIfActive(eventLoop: eventLoop, work).whenComplete { result in
+            let (spool, then) = bound.value
+            spool.isBusy = false
+            switch result {
+            case .success(let value):
+                then(spool, value)
+            case .failure(let error):
+                spool.giveUp(error as? FileError ?? FileError("spool"))
+            }
+            spool.next()
+        }
+    }
+
+    private func giveUp(_ error: FileError) {
+        if let file {
+            pool.submit { _ in SegmentFile.closeQuietly(file.descriptor) }
+        }
+        file = nil
+        // What was queued for this file is lost; a later `open` begins anew.
+        while let first = queue.first {
+            if case .open = first { break }
+            if case .append(let fragment, _) = first { queuedBytes -= fragment.size }
+            queue.removeFirst()
+        }
+        onEvent(.failed(error))
+    }
+}

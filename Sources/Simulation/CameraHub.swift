@@ -1,0 +1,147 @@
+// All cameras of one server and who watches them: lives on one event loop, paced by one timer.
+// SPDX-License-Identifier: Apache-2.0
+
+import H26x
+import NIOCore
+import Primitives
+import RTSP
+import SDP
+
+/// The simulated wall clock: the real one at the start, then as fast as the settings say.
+struct SimulatedClock: Sendable {
+    let start: WallTime
+    let origin: NIODeadline
+    let speed: Double
+
+    func wallTime(at now: NIODeadline) -> WallTime {
+        let elapsed = Double((now - origin).nanoseconds) * speed / 1000
+        return WallTime(microseconds: start.microseconds + Int64(elapsed))
+    }
+}
+
+/// Deliberately not Sendable: only its event loop touches it.
+final class CameraHub {
+    private let clock: SimulatedClock
+    private var cameras: [SimulatedCamera]
+    private var faults: [CameraServer.Fault]
+    /// Who plays each camera, by the camera's index.
+    private var readers: [[CameraConnection]]
+    private var connections: [ObjectIdentifier: CameraConnection] = [:]
+
+    /// A camera this far behind (the process was suspended) goes on with the present.
+    private static let maxLag = Duration.seconds(2)
+
+    init(cameras: [SimulatedCamera], clock: SimulatedClock, faults: [Int: CameraServer.Fault]) {
+        self.cameras = cameras
+        self.clock = clock
+        self.faults = cameras.map { faults[$0.number] ?? .none }
+        readers = cameras.map { _ in [] }
+    }
+
+    // MARK: Connections
+
+    func opened(_ connection: CameraConnection) {
+        connections[ObjectIdentifier(connection)] = connection
+    }
+
+    func closed(_ connection: CameraConnection) {
+        connections[ObjectIdentifier(connection)] = nil
+        for index in readers.indices { readers[index].removeAll { $0 === connection } }
+    }
+
+    func closeAll() {
+        for connection in Array(connections.values) { connection.close() }
+    }
+
+    /// The camera's index in a path such as `/camera_7`; `nil` where there is none.
+    func index(path: String) -> Int? {
+        let first = path.split(whereSeparator: { $0 == "/" || $0 == "?" }).first ?? ""
+        guard first.hasPrefix("camera_"), let number = Int(first.dropFirst(7)),
+            cameras.indices.contains(number - 1)
+        else { return nil }
+        return number - 1
+    }
+
+    func isDown(_ index: Int) -> Bool { faults[index] == .down }
+
+    func description(_ index: Int) -> SessionDescription {
+        let sets = cameras[index].clip.parameterSets
+        return SessionDescription(
+            name: "camera_\(cameras[index].number)",
+            media: [
+                .h264(payloadType: SimulatedCamera.payloadType, sps: sets.sps, pps: sets.pps)
+            ])
+    }
+
+    /// Lets a connection have the camera's frames, from the next IDR on.
+    func play(_ connection: CameraConnection, _ index: Int) {
+        if readers[index].isEmpty { cameras[index].skip(to: clock.wallTime(at: .now())) }
+        cameras[index].hurryReport()
+        connection.isWaitingForIDR = true
+        readers[index].append(connection)
+    }
+
+    func stopPlaying(_ connection: CameraConnection) {
+        for index in readers.indices { readers[index].removeAll { $0 === connection } }
+    }
+
+    // MARK: Faults and time
+
+    func setFault(camera: Int, _ fault: CameraServer.Fault) {
+        let index = camera - 1
+        guard cameras.indices.contains(index) else { return }
+        faults[index] = fault
+        guard fault == .down else { return }
+        for connection in Array(connections.values) where connection.camera == index {
+            connection.close()
+        }
+    }
+
+    /// Sends what is due.
+    func tick() {
+        let now = clock.wallTime(at: .now())
+        for index in cameras.indices where !readers[index].isEmpty {
+            let lag = Self.maxLag * max(1, clock.speed)
+            if faults[index] != .none || now - cameras[index].nextWallTime > lag {
+                cameras[index].skip(to: now)
+                for reader in readers[index] { reader.isWaitingForIDR = true }
+            }
+            while cameras[index].nextWallTime <= now { sendFrame(index) }
+        }
+    }
+
+    private func sendFrame(_ index: Int) {
+        let isIDR = cameras[index].nextIsIDR
+        var takers: [CameraConnection] = []
+        for reader in readers[index] {
+            if !reader.isWritable {
+                // A slow reader loses whole groups of pictures, as with a real camera.
+                reader.isWaitingForIDR = true
+            } else if isIDR {
+                reader.isWaitingForIDR = false
+            }
+            if !reader.isWaitingForIDR { takers.append(reader) }
+        }
+        guard let first = takers.first else { return cameras[index].skipFrame() }
+        let frame = cameras[index].sendFrame(channel: first.channelNumber)
+        for taker in takers {
+            taker.send(
+                taker.channelNumber == first.channelNumber
+                    ? frame
+                    : Self.moved(frame, from: first.channelNumber, to: taker.channelNumber))
+        }
+    }
+
+    /// The same interleaved packets on another pair of channels.
+    private static func moved(_ bytes: ByteBuffer, from: UInt8, to: UInt8) -> ByteBuffer {
+        var out = bytes
+        var at = out.readerIndex
+        while let channel = out.getInteger(at: at + 1, as: UInt8.self),
+            let length = out.getInteger(at: at + 2, as: UInt16.self)
+        {
+            out.setInteger(channel &- from &+ to, at: at + 1)
+            at += 4 + Int(length)
+        }
+        return out
+    }
+}

@@ -1,0 +1,135 @@
+// Renders and encodes the simulated cameras' loops once, and keeps them for the next start.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import NIOCore
+
+/// Makes the clips that simulated cameras play.
+package enum SceneLibrary {
+    /// What the scenes look like.
+    package struct Settings: Hashable, Sendable {
+        /// How many cameras need a clip; past `distinctScenes` they share.
+        package var cameras: Int
+        package var width: Int
+        package var height: Int
+        package var framesPerSecond: Int
+        package var bitsPerSecond: Int
+        /// Frames from one IDR to the next.
+        package var gop: Int
+        /// Length of a loop: a divisor of 60, so that the seconds in the picture are true.
+        package var loopSeconds: Int
+
+        package init(
+            cameras: Int, width: Int = 1280, height: Int = 720, framesPerSecond: Int = 25,
+            bitsPerSecond: Int = 2_000_000, gop: Int = 50, loopSeconds: Int = 20
+        ) {
+            self.cameras = cameras
+            self.width = width
+            self.height = height
+            self.framesPerSecond = framesPerSecond
+            self.bitsPerSecond = bitsPerSecond
+            self.gop = gop
+            self.loopSeconds = loopSeconds
+        }
+
+        /// Refuses what the renderer, the frame code or the encoder cannot do.
+        fileprivate func validate() throws(SimulationError) {
+            guard (1...10_000).contains(cameras), (256...3840).contains(width),
+                (144...2160).contains(height), width % 2 == 0, height % 2 == 0,
+                (1...120).contains(framesPerSecond), (50_000...50_000_000).contains(bitsPerSecond)
+            else {
+                throw .badSettings(
+                    "simulated cameras: 1…10000 of them, even sizes from 256×144 to 3840×2160, "
+                        + "1…120 frames and 50k…50M bits a second")
+            }
+            guard (1...60).contains(loopSeconds), 60 % loopSeconds == 0, gop >= 1,
+                loopSeconds * framesPerSecond % gop == 0
+            else {
+                throw .badSettings("the loop must divide a minute, and the GOP must divide the loop")
+            }
+        }
+    }
+
+    /// Scenes that differ; more cameras share these, which bounds both time and memory.
+    package static let distinctScenes = 9
+
+    /// Encodes at most this many loops at a time.
+    private static let parallelEncodes = 2
+
+    /// The clips of the first cameras in order, one per distinct scene; `CameraServer` begins again
+    /// with the first where there are more cameras. What is in `folder` with the same settings is
+    /// reused.
+    package static func prepare(folder: String, settings: Settings) async throws -> [Clip] {
+        try settings.validate()
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true)
+        let scenes = min(settings.cameras, distinctScenes)
+        return try await withThrowingTaskGroup(of: (Int, Clip).self) { group in
+            var found: [Int: Clip] = [:]
+            for camera in 1...scenes {
+                if camera > parallelEncodes, let (number, clip) = try await group.next() {
+                    found[number] = clip
+                }
+                group.addTask {
+                    (camera, try await clip(camera: camera, folder: folder, settings: settings))
+                }
+            }
+            for try await (number, clip) in group { found[number] = clip }
+            return (1...scenes).compactMap { found[$0] }
+        }
+    }
+
+    private static func clip(
+        camera: Int, folder: String, settings: Settings
+    ) async throws -> Clip {
+        let file = "\(folder)/\(fileName(camera: camera, settings: settings))"
+        if !FileManager.default.fileExists(atPath: file) {
+            try await encode(camera: camera, to: file, settings: settings)
+        }
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+        let clip = try Clip(
+            name: file, annexB: ByteBuffer(bytes: bytes),
+            framesPerSecond: Double(settings.framesPerSecond))
+        guard clip.units.count == settings.loopSeconds * settings.framesPerSecond else {
+            throw SimulationError.unusableClip(
+                file: file, reason: "it has \(clip.units.count) frames; remove it to make it anew")
+        }
+        return clip
+    }
+
+    /// The name carries every setting that shapes the bytes, and a version of the drawing.
+    private static func fileName(camera: Int, settings: Settings) -> String {
+        let facts =
+            "v1 \(settings.width)x\(settings.height) \(settings.framesPerSecond) "
+            + "\(settings.bitsPerSecond) \(settings.gop) \(settings.loopSeconds)"
+        var hash = FNV1a()
+        hash.combine(ByteBuffer(string: facts))
+        return "scene-\(camera)-\(String(hash.value, radix: 16)).h264"
+    }
+
+    private static func encode(
+        camera: Int, to file: String, settings: Settings
+    ) async throws {
+        let frames = settings.loopSeconds * settings.framesPerSecond
+        let renderer = SceneRenderer(
+            camera: camera, width: settings.width, height: settings.height, frameCount: frames,
+            framesPerSecond: Double(settings.framesPerSecond))
+        let temporary = "\(file).\(UUID().uuidString).part"
+        defer { try? FileManager.default.removeItem(atPath: temporary) }
+        let rate = String(settings.bitsPerSecond)
+        let gop = String(settings.gop)
+        _ = try await FFmpegProgram.ffmpeg.run(
+            [
+                "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size",
+                "\(settings.width)x\(settings.height)", "-framerate",
+                String(settings.framesPerSecond), "-i", "-", "-an", "-c:v", "libx264", "-threads",
+                "1", "-preset", "superfast", "-profile:v", camera % 2 == 0 ? "high" : "main",
+                "-pix_fmt", "yuv420p", "-bf", "0", "-g", gop, "-keyint_min", gop,
+                "-sc_threshold", "0", "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-aud",
+                "1", "-f", "h264", temporary,
+            ],
+            input: { index in index < frames ? renderer.frame(index).bytes : nil })
+        // Renamed when whole, so that an interrupted run leaves nothing that looks finished.
+        try FileManager.default.moveItem(atPath: temporary, toPath: file)
+    }
+}

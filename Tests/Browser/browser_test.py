@@ -1,0 +1,209 @@
+# Drives the page of a running server with headless Chromium: live tiles, recordings, Arabic.
+# SPDX-License-Identifier: Apache-2.0
+"""Usage: browser_test.py --url http://127.0.0.1:8080 [--data-dir DIR] [--tiles 9]
+                       [--dead-camera ID] [--screenshot PATH]
+
+Starts nothing but the browser. Prints one line a check and "N passed, N failed"; exits 1 on failure.
+"""
+import argparse
+import sys
+import tempfile
+import time
+
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+    "--autoplay-policy=no-user-gesture-required", "--disable-background-networking",
+    "--disable-component-update", "--window-size=1600,960",
+]
+
+# Decoded frames and a sum over the pixels of every <video> below the given elements.
+READ_TILES = """
+const canvas = document.createElement('canvas'); canvas.width = 64; canvas.height = 36;
+const context = canvas.getContext('2d', {willReadFrequently: true});
+return [...document.querySelectorAll(arguments[0])].map(e => {
+  const video = e.querySelector('video'), image = e.querySelector('img');
+  let pixels = null;
+  if (video && video.videoWidth > 0) {
+    context.clearRect(0, 0, 64, 36); context.drawImage(video, 0, 0, 64, 36);
+    pixels = 0; const data = context.getImageData(0, 0, 64, 36).data;
+    for (let i = 0; i < data.length; i++) pixels = (pixels * 31 + data[i]) >>> 0;
+  }
+  return {id: e.dataset.cameraId ?? 'stage', frames: Number(e.dataset.frames), shown: e.dataset.shown,
+          status: e.dataset.status, pixels, image: image ? image.naturalWidth : 0,
+          text: e.innerText};
+});
+"""
+
+
+class Checks:
+    """Counts checks and prints each as it ends."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+
+    def check(self, ok, sentence, detail=""):
+        self.passed += bool(ok)
+        self.failed += not ok
+        suffix = f" ({detail})" if detail and not ok else ""
+        print(f"{'ok  ' if ok else 'FAIL'} {sentence}{suffix}", flush=True)
+        return bool(ok)
+
+
+def until(seconds, condition):
+    """The first true answer of `condition`, else its last answer when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.25)
+
+
+def read(driver, selector):
+    return driver.execute_script(READ_TILES, selector)
+
+
+def tiles(driver):
+    return read(driver, '[data-testid="tile"]')
+
+
+def click(driver, test_id):
+    driver.find_element(By.CSS_SELECTOR, f'[data-testid="{test_id}"]').click()
+
+
+def moves(driver, selector, seconds):
+    """For each element: whether frames were decoded and pixels changed while we watched."""
+    first = {t["id"]: t for t in read(driver, selector)}
+    moving = {}
+
+    def all_moved():
+        for now in read(driver, selector):
+            was = first.get(now["id"], now)
+            if was["pixels"] is None:
+                first[now["id"]] = now
+            elif now["frames"] > was["frames"] and now["pixels"] not in (None, was["pixels"]):
+                moving[now["id"]] = now
+        return len(moving) == len(first)
+
+    until(seconds, all_moved)
+    return first, moving
+
+
+def check_grid(driver, checks, options):
+    until(options.patience, lambda: len(tiles(driver)) >= options.tiles)
+    found = tiles(driver)
+    checks.check(len(found) >= options.tiles, f"the grid shows at least {options.tiles} cameras",
+                 f"{len(found)} tiles")
+    dead = options.dead_camera
+    expected = [t["id"] for t in found if t["id"] != dead]
+
+    def all_live():
+        shown = [t["shown"] == "live" for t in tiles(driver) if t["id"] != dead]
+        return bool(shown) and all(shown)
+
+    checks.check(until(options.patience, all_live), "every tile is live",
+                 ", ".join(f"{t['id']}: {t['status']}/{t['shown']}" for t in tiles(driver)
+                           if t["id"] != dead and t["shown"] != "live"))
+    _, moving = moves(driver, '[data-testid="tile"]:not([data-camera-id="%s"])' % (dead or ""), 15)
+    for camera in expected:
+        checks.check(camera in moving, f"tile {camera} decodes new frames and its pixels change")
+    return expected
+
+
+def check_dead(driver, checks, options):
+    def last_frame():
+        mine = [t for t in tiles(driver) if t["id"] == options.dead_camera]
+        return mine if mine and mine[0]["image"] > 0 and mine[0]["status"] != "ONLINE" else None
+
+    until(options.patience, last_frame)
+    mine = [t for t in tiles(driver) if t["id"] == options.dead_camera]
+    if not checks.check(bool(mine), "the lost camera still has its tile"):
+        return
+    tile = mine[0]
+    checks.check(tile["image"] > 0, "the lost camera shows its last frame")
+    checks.check(tile["status"] != "ONLINE" and tile["shown"] == "last",
+                 "the lost camera is not shown as live", f"{tile['status']}/{tile['shown']}")
+
+
+def check_recordings(driver, checks, camera, patience):
+    driver.find_element(By.CSS_SELECTOR, f'[data-camera-id="{camera}"]').click()
+    _, live = moves(driver, '[data-testid="stage"]', patience)
+    checks.check(live, "the big view plays live")
+    click(driver, "mode-recordings")
+    bands = until(patience, lambda: driver.find_elements(By.CSS_SELECTOR, '[data-testid="coverage"]'))
+    checks.check(bands, "the timeline shows recorded time")
+
+    def message():
+        return driver.find_element(By.CSS_SELECTOR, '[data-testid="message"]').text
+
+    started = until(patience, lambda: read(driver, '[data-testid="stage"]')[0]["shown"] == "recorded")
+    checks.check(started, "recorded frames are decoded", message())
+    _, moving = moves(driver, '[data-testid="stage"]', patience)
+    checks.check(moving, "the recorded picture changes", message())
+    click(driver, "close")
+    again = until(patience, lambda: [t for t in tiles(driver)
+                                     if t["id"] == camera and t["shown"] == "live"])
+    checks.check(again, "the grid is live again after the big view closes")
+
+
+def check_arabic(driver, checks):
+    click(driver, "language")
+    direction, language = driver.execute_script(
+        "return [document.documentElement.dir, document.documentElement.lang]")
+    checks.check(direction == "rtl" and language == "ar", "Arabic is written right to left")
+    wide = driver.execute_script(
+        "return document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    checks.check(not wide, "the Arabic page does not overflow sideways")
+    click(driver, "language")
+    checks.check(driver.execute_script("return document.documentElement.dir") == "ltr",
+                 "English is written left to right again")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--data-dir", help="the server's data folder, named in the report only")
+    parser.add_argument("--tiles", type=int, default=9)
+    parser.add_argument("--dead-camera", metavar="ID")
+    parser.add_argument("--screenshot", metavar="PATH")
+    parser.add_argument("--patience", type=float, default=40, help="seconds a check may wait")
+    options = parser.parse_args()
+
+    checks = Checks()
+    if options.data_dir:
+        print(f"server {options.url}, data in {options.data_dir}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="marsad-browser-") as profile:
+        chrome = Options()
+        chrome.binary_location = "/usr/bin/chromium"
+        for flag in FLAGS + [f"--user-data-dir={profile}"]:
+            chrome.add_argument(flag)
+        chrome.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = webdriver.Chrome(options=chrome, service=Service("/usr/bin/chromedriver"))
+        try:
+            driver.set_page_load_timeout(60)
+            driver.get(options.url)
+            live = check_grid(driver, checks, options)
+            if options.screenshot:
+                driver.save_screenshot(options.screenshot)
+            if options.dead_camera:
+                check_dead(driver, checks, options)
+            if live:
+                check_recordings(driver, checks, live[0], options.patience)
+            check_arabic(driver, checks)
+            wrong = [e["message"] for e in driver.get_log("browser")
+                     if e["source"] == "javascript" or "Content Security" in e["message"]]
+            checks.check(not wrong, "the page logs no script error", "; ".join(wrong[:3]))
+        finally:
+            driver.quit()
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
