@@ -41,6 +41,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
@@ -76,7 +77,7 @@ let package = Package(
             "Services", "Ingest",
             [
                 "Domain", "Primitives", "RTP", "RTPFormats", "RTSP", "H26x", "Observability",
-                nioCore, nioPosix, logging,
+                "Database", nioCore, nioPosix, logging, crypto,
             ]),
         floor(
             "Services", "Recording",
@@ -96,6 +97,7 @@ let package = Package(
             [
                 "Domain", "Primitives", "Ingest", "Recording", "Playback", "Observability",
                 hummingbird, nioCore, logging,
+                .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
             resources: [.embedInCode("Resources/index.html")]),
         floor(
@@ -109,6 +111,7 @@ let package = Package(
                 "Decoding", "Observability", "Simulation", "RTSP", "H26x", "MP4", nioCore, nioPosix,
                 hummingbird, logging, "Yams", crypto,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             path: "Sources/marsad", swiftSettings: settings),
         // Tests
@@ -120,8 +123,8 @@ let package = Package(
         tests("RTSP", ["RTSP", "SDP", "RTP", "H26x", "Primitives", nioCore]),
         tests("MP4", ["MP4", "H26x", "Primitives", nioCore]),
         tests("Manifests", ["Manifests", "Primitives"]),
-        tests("Database", ["Database", "Primitives", .product(name: "GRDB", package: "GRDB.swift")]),
-        tests("Decoding", ["Decoding", "H26x", nioCore]),
+        tests("Database", ["Database", "Primitives"]),
+        tests("Decoding", ["Decoding", "Primitives", nioCore]),
         tests("Observability", ["Observability", "Primitives", logging]),
         tests("Domain", ["Domain", "Primitives"]),
         tests("Ingest", ["Ingest", "Domain", "Primitives", "RTSP", "H26x", nioCore, nioPosix]),

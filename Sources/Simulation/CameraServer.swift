@@ -10,8 +10,8 @@ import Synchronization
 
 /// Serves `rtsp://host:port/camera_1` … `camera_N` over interleaved TCP.
 ///
-/// Every camera and connection of a server lives on one event loop: nothing is locked, and one timer
-/// of five milliseconds paces them all.
+/// Every camera and connection of a server lives on one event loop: nothing is locked, and one
+/// timer of five milliseconds paces them all.
 package final class CameraServer: Sendable {
     /// What is wrong with a camera.
     package enum Fault: String, Hashable, Sendable {
@@ -33,7 +33,7 @@ package final class CameraServer: Sendable {
         package var clips: [Clip]
         /// Asked for by Digest; `nil` leaves the cameras open.
         package var credentials: Credentials?
-        /// Seeds SSRCs, first sequence numbers and first timestamps; `nil` takes new ones each time.
+        /// Seeds SSRCs, first sequence numbers and timestamps; `nil` takes new ones each time.
         package var seed: UInt64?
         /// How much faster than real time: timestamps, stamps and reports stay consistent.
         package var speed: Double

@@ -45,7 +45,7 @@ package enum SceneLibrary {
             guard (1...60).contains(loopSeconds), 60 % loopSeconds == 0, gop >= 1,
                 loopSeconds * framesPerSecond % gop == 0
             else {
-                throw .badSettings("the loop must divide a minute, and the GOP must divide the loop")
+                throw .badSettings("the loop must divide a minute, and the GOP the loop")
             }
         }
     }

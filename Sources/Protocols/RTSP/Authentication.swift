@@ -178,7 +178,9 @@ enum AuthenticationParameters {
         var rest = text.utf8[...]
         func skipBlanks() { rest = rest.drop { $0 <= 0x20 || $0 == UInt8(ascii: ",") } }
         func word() -> String {
-            let taken = rest.prefix { $0 > 0x20 && $0 != UInt8(ascii: "=") && $0 != UInt8(ascii: ",") }
+            let taken = rest.prefix {
+                $0 > 0x20 && $0 != UInt8(ascii: "=") && $0 != UInt8(ascii: ",")
+            }
             rest = rest[taken.endIndex...]
             return String(decoding: taken, as: UTF8.self)
         }

@@ -108,7 +108,8 @@ extension Headers {
             let text = String(decoding: line, as: UTF8.self)
             if index == 0 {
                 startLine = trimmed(text)
-            } else if line.first == 0x20 || line.first == 0x09, var last = headers.fields.popLast() {
+            } else if line.first == 0x20 || line.first == 0x09, var last = headers.fields.popLast()
+            {
                 last.value += " " + trimmed(text)
                 headers.fields.append(last)
             } else if let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) {

@@ -143,7 +143,8 @@ private struct MessageScanner: Sendable {
         bytes.moveReaderIndex(forwardBy: length)
         guard let body = bytes.readSlice(length: bodyLength) else { return .more(nil) }
         searched = 0
-        return .message(try Self.message(startLine, headers, ByteBuffer(bytes: body.readableBytesView)))
+        return .message(
+            try Self.message(startLine, headers, ByteBuffer(bytes: body.readableBytesView)))
     }
 
     /// The length of the head with its blank line; bare line feeds are taken too.

@@ -174,7 +174,8 @@ extension RTSPURL: CustomStringConvertible, CustomDebugStringConvertible {
         {
             return absolute.with(credentials: nil)
         }
-        let relative = String(decoding: control.utf8.drop { $0 == UInt8(ascii: "/") }, as: UTF8.self)
+        let relative = String(
+            decoding: control.utf8.drop { $0 == UInt8(ascii: "/") }, as: UTF8.self)
         let separator = description.utf8.last == UInt8(ascii: "/") ? "" : "/"
         return try? RTSPURL(parsing: description + separator + relative)
     }

@@ -67,7 +67,8 @@ package struct ServerSession: Sendable {
         if let sdp {
             playback = Playback(path: Self.path(of: request))
             var headers = Headers()
-            headers.add("Content-Base", request.uri.hasSuffix("/") ? request.uri : request.uri + "/")
+            headers.add(
+                "Content-Base", request.uri.hasSuffix("/") ? request.uri : request.uri + "/")
             headers.add("Content-Type", "application/sdp")
             respond(request, 200, "OK", headers, sdp.serialize())
         } else {

@@ -37,7 +37,8 @@ struct TrackOffer: Equatable, Sendable {
     private static func base(_ headers: Headers) -> RTSPURL? {
         for name in ["Content-Base", "Content-Location"] {
             guard let value = headers[name], !value.isEmpty else { continue }
-            let parsed = (try? RTSPURL(parsing: value)) ?? (try? RTSPURL(parsing: "rtsp://" + value))
+            let parsed =
+                (try? RTSPURL(parsing: value)) ?? (try? RTSPURL(parsing: "rtsp://" + value))
             if let parsed { return parsed.with(credentials: nil) }
         }
         return nil

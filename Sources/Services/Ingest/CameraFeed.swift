@@ -3,7 +3,7 @@
 
 package import Domain
 package import H26x
-package import NIOCore
+import NIOCore
 package import Primitives
 import Synchronization
 

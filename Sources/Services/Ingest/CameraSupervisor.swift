@@ -28,7 +28,7 @@ final class CameraSupervisor: RTSPClientDelegate {
     private enum Connection {
         case none
         case resolving(attempt: UInt64)
-        case open(Channel, RTSPClientHandler, attempt: UInt64)
+        case open(any Channel, RTSPClientHandler, attempt: UInt64)
     }
     private var attempts: UInt64 = 0
     private var holdsConnectPermit = false
@@ -135,7 +135,7 @@ final class CameraSupervisor: RTSPClientDelegate {
         let now = shared.world.now()
         let session = ClientSession(
             url: url, credentials: url.credentials, userAgent: "Marsad",
-            clientNonceSeed: shared.world.random())
+            nonce: { [world = shared.world] in world.secureRandomBytes(8).hex })
         let handler = RTSPClientHandler(
             session: session, delegate: self,
             wall: WallAnchor(wallTime: shared.world.wallTime(), instant: now), now: shared.world.now)

@@ -7,7 +7,7 @@ package import Logging
 package import NIOCore
 package import NIOPosix
 package import Observability
-package import Primitives
+import Primitives
 import Synchronization
 
 /// What every supervisor of the process shares.

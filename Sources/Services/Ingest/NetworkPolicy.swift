@@ -36,9 +36,9 @@ package struct AddressBlock: Sendable, Equatable, CustomStringConvertible {
     private static func bytes(of address: SocketAddress) -> [UInt8] {
         switch address {
         case .v4(let v4):
-            return withUnsafeBytes(of: v4.address.sin_addr) { Array($0) }
+            return withUnsafeBytes(of: v4.address) { Array($0[4..<8]) }  // sockaddr_in.sin_addr
         case .v6(let v6):
-            let bytes = withUnsafeBytes(of: v6.address.sin6_addr) { Array($0) }
+            let bytes = withUnsafeBytes(of: v6.address) { Array($0[8..<24]) }  // sin6_addr
             let mapped = bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 255 && bytes[11] == 255
             return mapped ? Array(bytes.suffix(4)) : bytes
         case .unixDomainSocket:

@@ -79,6 +79,7 @@ final class RTSPClientHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         ticker?.cancel()
         ticker = nil
+        session.disconnected(at: now())
         fail(CameraFailure(.closed, "the camera closed the connection"), context: context, at: now())
         context.fireChannelInactive()
     }
@@ -132,8 +133,8 @@ final class RTSPClientHandler: ChannelInboundHandler {
         guard let track, packet.payloadType == track.payloadType else { return }
         let lostBefore = receiver.lost
         switch receiver.receive(packet, at: now) {
-        case .duplicate, .late: return
-        default: break
+        case .duplicate, .reordered: return
+        case .first, .inOrder, .gap, .restarted: break
         }
         if receiver.lost > lostBefore {
             depacketizer.loss()
@@ -181,7 +182,7 @@ extension CameraFailure {
             case .notFound: .notFound
             case .noVideo: .noVideo
             case .closed: .closed
-            default: .protocolError
+            case .protocol: .protocolError
             }
         self.init(kind, failure.reason)
     }

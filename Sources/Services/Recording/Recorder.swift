@@ -43,6 +43,7 @@ package final class Recorder {
     /// The segments handed to the spool, oldest first: writes finish in this order.
     private var segments: [Segment] = []
     private var retryAt: Instant?
+    private var hasEnded = false
     private var logger: Logger
 
     package init(camera: Camera, shared: RecordingShared, eventLoop: any EventLoop) {
@@ -53,7 +54,8 @@ package final class Recorder {
         logger = shared.logger
         logger[metadataKey: "camera_id"] = "\(camera.id)"
         logger[metadataKey: "source"] = "\(camera.source)"
-        spool.onEvent = { [unowned self] event in handle(event) }
+        // The spool keeps the recorder until its last write has been answered (see `finishOldest`).
+        spool.onEvent = { event in self.handle(event) }
     }
 
     // MARK: Inputs
@@ -76,7 +78,11 @@ package final class Recorder {
     package func interrupted(_ reason: GapReason, at now: Instant) { pause(reason, at: now) }
 
     /// The camera is given up or the program ends.
-    package func end() { pause(.restart, at: shared.world.now()) }
+    package func end() {
+        hasEnded = true
+        pause(.restart, at: shared.world.now())
+        if segments.isEmpty { spool.onEvent = { _ in } }
+    }
 
     // MARK: Runs
 
@@ -230,6 +236,7 @@ package final class Recorder {
         let segment = segments.removeFirst()
         if !segment.fragments.isEmpty { shared.record(.segment(segment, camera, damaged: damaged)) }
         publishOpen()
+        if hasEnded, segments.isEmpty { spool.onEvent = { _ in } }
     }
 
     private func publishOpen() { shared.publishOpen(segments, of: camera.id) }

@@ -1,13 +1,14 @@
 // The slow half of recording: rows, flushes and retention, beside the recorders on their loops.
 // SPDX-License-Identifier: Apache-2.0
 
-package import Database
+import Database
 package import Domain
 import Logging
-package import NIOPosix
-package import Primitives
+import NIOPosix
+import Observability
+import Primitives
 
-/// Runs until cancelled; then what the recorders handed over is still indexed.
+/// Rows, flushes and retention.
 package struct RecordingService: Sendable {
     private let shared: RecordingShared
     private let index: RecordingIndex
@@ -31,16 +32,24 @@ package struct RecordingService: Sendable {
         }
     }
 
+    /// Runs until `finish()`, and then until what the recorders handed over is indexed.
     package func run() async {
-        await withDiscardingTaskGroup { group in
-            group.addTask { await writeIndex() }
+        await withTaskGroup(of: Void.self) { group in
             group.addTask { await syncVolume() }
             group.addTask { await keepRetention() }
+            await writeIndex()
+            group.cancelAll()
         }
     }
 
-    /// No more entries come (all recorders have ended): `run()` returns when the last is indexed.
-    package func finish() { shared.finishEntries() }
+    /// Call when all recorders have ended: waits, at most `patience`, until their last bytes are indexed.
+    package func finish(patience: Duration) async {
+        let deadline = shared.world.now() + patience
+        while !shared.isSettled, shared.world.now() < deadline {
+            do { try await Task.sleep(for: .milliseconds(10)) } catch { break }
+        }
+        shared.finishEntries()
+    }
 
     // MARK: Index
 

@@ -5,7 +5,7 @@ package import Domain
 package import Logging
 package import NIOPosix
 package import Observability
-package import Primitives
+import Primitives
 import Synchronization
 
 /// Read and fed from every event loop.
@@ -68,6 +68,11 @@ package final class RecordingShared: Sendable {
     /// Segments that the database does not know yet: those being written, and those closed just now.
     package func unindexedSegments(of id: CameraID) -> [Segment] {
         state.withLock { ($0.closed[id] ?? []) + ($0.open[id] ?? []) }
+    }
+
+    /// Whether a file is still being written or waits for its row.
+    package var isSettled: Bool {
+        state.withLock { $0.open.values.allSatisfy(\.isEmpty) && $0.closed.values.allSatisfy(\.isEmpty) }
     }
 
     func lastEnd(of id: CameraID) -> WallTime? { state.withLock { $0.lastEnds[id] } }

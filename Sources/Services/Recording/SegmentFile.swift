@@ -42,7 +42,7 @@ package enum SegmentFile {
             while done < pointer.count {
                 let count = pwrite(
                     descriptor, pointer.baseAddress! + done, pointer.count - done,
-                    Int64(offset) + Int64(done))
+                    Int(clamping: offset) + done)
                 if count < 0 {
                     if errno == EINTR { continue }
                     throw FileError("write")
@@ -92,7 +92,7 @@ package enum SegmentFile {
     }
 
     static func read(_ descriptor: Int32, offset: UInt64, count: Int) throws -> ByteBuffer {
-        guard let start = Int64(exactly: offset), count >= 0, count <= 1 << 30 else {
+        guard let start = Int(exactly: offset), count >= 0, count <= 1 << 30 else {
             errno = EINVAL
             throw FileError("read")
         }
@@ -101,7 +101,7 @@ package enum SegmentFile {
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { pointer in
             var done = 0
             while done < count {
-                let got = pread(descriptor, pointer.baseAddress! + done, count - done, start + Int64(done))
+                let got = pread(descriptor, pointer.baseAddress! + done, count - done, start + done)
                 if got < 0 {
                     if errno == EINTR { continue }
                     failure = FileError("read")
@@ -154,7 +154,7 @@ package enum SegmentFile {
     }
 
     /// All files below a folder, sorted, paths relative to it.
-    static func files(below root: String) -> [String] {
+    package static func files(below root: String) -> [String] {
         var found: [String] = []
         var folders = [""]
         while let folder = folders.popLast() {

@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Crypto
-package import Database
-package import Domain
+import Database
+import Domain
 import Glibc
+import H26x
 import MP4
+import NIOCore
 package import Primitives
 
 /// What a repair found and did.
@@ -134,7 +136,7 @@ package struct SegmentRepair: Sendable {
         guard copy >= 0 else { throw FileError("create") }
         try SegmentFile.write(tail, to: copy, at: 0)
         try SegmentFile.finish(copy, path: target)
-        guard ftruncate(descriptor, Int64(from)) == 0 else { throw FileError("truncate") }
+        guard ftruncate(descriptor, Int(clamping: from)) == 0 else { throw FileError("truncate") }
         guard fdatasync(descriptor) == 0 else { throw FileError("fdatasync") }
     }
 

@@ -36,7 +36,6 @@ final class SegmentSpool {
     private(set) var queuedBytes = 0
     private var isBusy = false
     private var file: OpenFile?
-    private var scratch = ByteBuffer()
     var onEvent: (Event) -> Void = { _ in }
 
     init(pool: NIOThreadPool, eventLoop: any EventLoop) {
@@ -80,11 +79,9 @@ final class SegmentSpool {
     }
 
     private func append(_ fragment: BuiltFragment, decodeTime: Int64, to file: OpenFile) {
-        var buffer = scratch
-        scratch = ByteBuffer()
         run({
-            // One contiguous copy: hashed and written in one call each, into memory that is used again.
-            buffer.clear(minimumCapacity: fragment.size)
+            // One contiguous copy: hashed and written in one call each.
+            var buffer = ByteBufferAllocator().buffer(capacity: fragment.size)
             var head = fragment.head
             buffer.writeBuffer(&head)
             for sample in fragment.samples { buffer.writeImmutableBuffer(sample) }
@@ -98,11 +95,10 @@ final class SegmentSpool {
                 decodeTime: decodeTime, duration: fragment.duration,
                 sampleCount: UInt16(clamping: fragment.sampleCount),
                 startsWithSync: fragment.startsWithSync, hash: Array(hash.finalize()))
-            return (entry, buffer)
-        }) { spool, result in
-            spool.file?.offset += UInt64(result.0.size)
-            spool.scratch = result.1
-            spool.onEvent(.written(result.0))
+            return entry
+        }) { spool, entry in
+            spool.file?.offset += UInt64(entry.size)
+            spool.onEvent(.written(entry))
         }
     }
 

@@ -1,0 +1,202 @@
+// The JSON of the contract: snake_case keys, times as ISO 8601 in UTC.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import Foundation
+import Hummingbird
+import NIOCore
+import NIOFoundationCompat
+import Playback
+import Primitives
+
+/// Serializes a body of the contract.
+func jsonResponse(
+    _ body: some Encodable, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]
+) throws -> Response {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    var headers = headers
+    headers[.contentType] = "application/json; charset=utf-8"
+    let bytes = ByteBuffer(data: try encoder.encode(body))
+    return Response(status: status, headers: headers, body: .init(byteBuffer: bytes))
+}
+
+struct ErrorBody: Encodable {
+    struct Content: Encodable {
+        var code: String
+        var messageEn: String
+        var messageAr: String
+        var requestId: String
+        var details: [String: String]
+    }
+    var error: Content
+}
+
+struct StreamBody: Encodable {
+    var status: String
+    var connectTime: String?
+    var lastError: String?
+    var retryCount: Int
+    var bitrateKbps: Int
+    var resolution: String?
+    var codec: String?
+    var frames: UInt64
+    var gaps: UInt64
+    var lastFrame: String?
+
+    init(_ state: StreamState) {
+        status = state.status.rawValue
+        connectTime = state.connectedAt?.description
+        lastError = state.lastError
+        retryCount = state.retryCount
+        bitrateKbps = state.bitsPerSecond / 1000
+        resolution = state.width > 0 ? "\(state.width)x\(state.height)" : nil
+        codec = state.codec
+        frames = state.frames
+        gaps = state.gaps
+        lastFrame = state.lastFrameAt?.description
+    }
+}
+
+struct CameraBody: Encodable {
+    var id: String
+    var name: String
+    var nameAr: String
+    var source: String
+    var status: String
+    var supportsPtz = false
+    var recording: Bool
+    var origin = "RTSP"
+    var resolution: String?
+    var codec: String?
+    var bitrateKbps: Int
+    var lastSeen: String?
+    var lastError: String?
+    var createdAt: String
+    var updatedAt: String
+    var stream: StreamBody
+
+    init(_ camera: Camera, _ state: StreamState) {
+        id = camera.id.rawValue
+        name = camera.name
+        nameAr = camera.nameArabic
+        source = camera.source.rawValue
+        status = Self.status(state)
+        recording = camera.recordingMode == .continuous && state.status == .active
+        stream = StreamBody(state)
+        resolution = stream.resolution
+        codec = stream.codec
+        bitrateKbps = stream.bitrateKbps
+        lastSeen = stream.lastFrame
+        lastError = state.lastError
+        createdAt = camera.createdAt.description
+        updatedAt = camera.updatedAt.description
+    }
+
+    /// The contract's camera states in terms of the stream's.
+    static func status(_ state: StreamState) -> String {
+        switch state.status {
+        case .active: "ONLINE"
+        case .connecting: state.lastFrameAt == nil && state.retryCount == 0 ? "CONNECTING" : "OFFLINE"
+        case .circuitOpen: "CIRCUIT_OPEN"
+        case .failed: "ERROR"
+        }
+    }
+}
+
+struct CameraListBody: Encodable {
+    var cameras: [CameraBody]
+    var total: Int
+    var lastUpdated: String
+}
+
+struct GapBody: Encodable {
+    var startTime: String
+    var endTime: String
+    var reason: String
+
+    init(_ gap: Gap) {
+        startTime = gap.start.description
+        endTime = gap.end.description
+        reason = gap.reason.rawValue
+    }
+}
+
+struct PlaybackBody: Encodable {
+    var sessionId: String
+    var jobId: String
+    var status = "READY"
+    var progress = 100
+    var origin = "LOCAL"
+    var playlistUrl: String
+    var expiresAt: String
+    var gaps: [GapBody]
+    var estimatedSeconds = 0
+
+    init(_ prepared: PreparedPlayback) {
+        sessionId = prepared.sessionID
+        jobId = prepared.sessionID
+        playlistUrl = prepared.playlistPath
+        expiresAt = prepared.expiresAt.description
+        gaps = prepared.gaps.map(GapBody.init)
+    }
+}
+
+struct TimelineBody: Encodable {
+    struct Range: Encodable {
+        var startTime: String
+        var endTime: String
+    }
+    var cameraId: String
+    var coverage: [Range]
+    var gaps: [GapBody]
+
+    init(_ id: CameraID, _ timeline: Timeline) {
+        cameraId = id.rawValue
+        coverage = timeline.coverage.map {
+            Range(startTime: $0.start.description, endTime: $0.end.description)
+        }
+        gaps = timeline.gaps.map(GapBody.init)
+    }
+}
+
+/// `POST /api/v1/playback/prepare`, validated.
+struct PrepareRequest {
+    var cameraID: CameraID
+    var range: TimeRange
+
+    private static let keys: Set<String> = [
+        "camera_id", "start_time", "end_time", "format", "segment_type",
+    ]
+
+    init(parsing body: ByteBuffer) throws {
+        guard
+            let object = try? JSONSerialization.jsonObject(with: Data(buffer: body))
+                as? [String: Any]
+        else { throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"]) }
+        for key in object.keys.sorted() where !Self.keys.contains(key) {
+            throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
+        }
+        func text(_ key: String) throws -> String {
+            guard let value = object[key] as? String else {
+                throw MarsadError(.invalidRequest, details: ["key": key, "reason": "a string is required"])
+            }
+            return value
+        }
+        guard let id = CameraID(try text("camera_id")) else { throw MarsadError(.cameraNotFound) }
+        cameraID = id
+        guard let start = WallTime(iso8601: try text("start_time")),
+            let end = WallTime(iso8601: try text("end_time")), start < end,
+            let range = TimeRange(start: start, end: end)
+        else { throw MarsadError(.invalidTimeRange) }
+        self.range = range
+        guard object["format"] == nil || object["format"] as? String == "HLS",
+            object["segment_type"] == nil || object["segment_type"] as? String == "CMAF"
+        else {
+            throw MarsadError(
+                .invalidRequest,
+                details: ["key": "format", "reason": "this version plays HLS over CMAF only"])
+        }
+    }
+}

@@ -1,0 +1,96 @@
+// The cameras' rows. Addresses are sealed with the instance key, bound to their camera.
+// SPDX-License-Identifier: Apache-2.0
+
+import Crypto
+package import Database
+package import Domain
+import Foundation
+package import Primitives
+
+/// Reads and writes cameras; SQL of the dialect that both engines share.
+package struct CameraStore: Sendable {
+    private let database: any DatabaseEngine
+    private let key: Redacted<SymmetricKey>
+
+    /// - Parameter instanceKey: 32 bytes that never leave the machine.
+    package init(database: any DatabaseEngine, instanceKey: [UInt8]) {
+        self.database = database
+        key = Redacted(SymmetricKey(data: instanceKey))
+    }
+
+    /// Adds a camera, or changes the one with this id.
+    package func put(_ camera: Camera) async throws {
+        let sealed = try seal(camera.address.reveal(), for: camera.id)
+        try await database.execute(
+            Statement(
+                """
+                INSERT INTO cameras (id, name, name_ar, source, origin, rtsp_url, recording_mode,
+                    retention_days, created_at, updated_at)
+                VALUES (?, ?, ?, ?, 'RTSP', ?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_ar = excluded.name_ar,
+                    source = excluded.source, rtsp_url = excluded.rtsp_url,
+                    recording_mode = excluded.recording_mode,
+                    retention_days = excluded.retention_days, updated_at = excluded.updated_at,
+                    deleted_at = NULL
+                """,
+                [
+                    .text(camera.id.rawValue), .text(camera.name), .text(camera.nameArabic),
+                    .text(camera.source.rawValue), .text(sealed),
+                    .text(camera.recordingMode.rawValue), DatabaseValue(camera.retentionDays),
+                    .integer(camera.createdAt.microseconds), .integer(camera.updatedAt.microseconds),
+                ]))
+    }
+
+    /// Forgets a camera; its recordings stay. Answers whether there was one.
+    package func remove(_ id: CameraID, at now: WallTime) async throws -> Bool {
+        try await database.execute(
+            Statement(
+                "UPDATE cameras SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL",
+                [.integer(now.microseconds), .text(id.rawValue)])) > 0
+    }
+
+    /// All cameras, in the order in which they were added.
+    package func all() async throws -> [Camera] {
+        try await database.query(
+            Statement("SELECT * FROM cameras WHERE deleted_at IS NULL ORDER BY created_at, id")
+        ).map(camera)
+    }
+
+    package func camera(_ id: CameraID) async throws -> Camera? {
+        try await database.query(
+            Statement(
+                "SELECT * FROM cameras WHERE id = ? AND deleted_at IS NULL", [.text(id.rawValue)])
+        ).first.map(camera)
+    }
+
+    private func camera(_ row: Row) throws -> Camera {
+        guard let id = CameraID(try row.text("id")), let source = Source(try row.text("source"))
+        else { throw DatabaseError.wrongType(column: "id") }
+        var camera = Camera(
+            id: id, name: try row.text("name"), nameArabic: try row.optionalText("name_ar") ?? "",
+            source: source, address: Redacted(try unseal(try row.text("rtsp_url"), for: id)),
+            recordingMode: RecordingMode(rawValue: try row.text("recording_mode")) ?? .off,
+            retentionDays: try row.optionalInteger("retention_days").map { Int($0) },
+            createdAt: WallTime(microseconds: try row.integer("created_at")))
+        camera.updatedAt = WallTime(microseconds: try row.integer("updated_at"))
+        return camera
+    }
+
+    // MARK: Sealing (AES-256-GCM; the camera's id is authenticated, so a sealed address cannot be moved)
+
+    private func seal(_ address: String, for id: CameraID) throws -> String {
+        let box = try AES.GCM.seal(
+            Data(address.utf8), using: key.reveal(), authenticating: Data(id.rawValue.utf8))
+        return (box.combined ?? Data()).base64EncodedString()
+    }
+
+    private func unseal(_ text: String, for id: CameraID) throws -> String {
+        guard let bytes = Data(base64Encoded: text) else {
+            throw DatabaseError.wrongType(column: "rtsp_url")
+        }
+        let plain = try AES.GCM.open(
+            AES.GCM.SealedBox(combined: bytes), using: key.reveal(),
+            authenticating: Data(id.rawValue.utf8))
+        return String(decoding: plain, as: UTF8.self)
+    }
+}

@@ -1,0 +1,101 @@
+// From the index to what a playlist names: consecutive fragments that begin at a keyframe.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+package import Primitives
+
+/// One media segment of a playlist: whole fragments of one file, starting at a random access point.
+package struct PlaybackPiece: Sendable, Equatable {
+    package var segment: Segment
+    package var fragments: Range<Int>
+    /// What is added to the file's decode times when it is served, in 90 kHz ticks.
+    package var decodeTimeOffset: Int64
+    /// Whether it does not follow from the piece before (another run, or a hole in the index).
+    package var isDiscontinuous: Bool
+
+    package var first: FragmentEntry { segment.fragments[fragments.lowerBound] }
+
+    /// Sum of the fragments' durations, 90 kHz ticks.
+    package var duration: Int64 {
+        segment.fragments[fragments].reduce(0) { $0 &+ Int64($1.duration) }
+    }
+
+    package var wallTime: WallTime { segment.wallTime(of: first) }
+
+    /// Offset and size of the piece in its file: fragments lie one behind the other.
+    package var byteRange: (offset: UInt64, count: Int) {
+        let end = segment.fragments[fragments.upperBound - 1]
+        return (first.offset, Int(clamping: end.offset + UInt64(end.size) - first.offset))
+    }
+}
+
+/// Cuts segments into pieces.
+package enum PieceCutter {
+    /// The shortest piece, where keyframes allow it: two seconds.
+    static let shortestTicks: Int64 = 2 * 90_000
+
+    /// - Parameters:
+    ///   - segments: of one camera, oldest first.
+    ///   - range: pieces that end before or begin after it are left out; `nil` takes all.
+    ///   - origin: wall time that decode time 0 of the served timeline stands for.
+    package static func pieces(
+        of segments: [Segment], in range: TimeRange?, origin: WallTime
+    ) -> [PlaybackPiece] {
+        var pieces: [PlaybackPiece] = []
+        var anchor: (runID: String, offset: Int64)?
+        for segment in segments {
+            guard let first = segment.fragments.first else { continue }
+            let isNewRun = anchor?.runID != segment.runID
+            if isNewRun {
+                // Within a run media time goes on from file to file; a new run is placed by the clock.
+                let since = segment.start.microseconds &- origin.microseconds
+                anchor = (segment.runID, since &* 9 / 100 &- first.decodeTime)
+            }
+            let cut = cutSegment(segment, in: range, offset: anchor?.offset ?? 0)
+            for (index, piece) in cut.enumerated() {
+                var piece = piece
+                piece.isDiscontinuous =
+                    if let last = pieces.last {
+                        !follows(piece, last) || (index == 0 && isNewRun)
+                    } else { false }
+                pieces.append(piece)
+            }
+        }
+        return pieces
+    }
+
+    private static func cutSegment(
+        _ segment: Segment, in range: TimeRange?, offset: Int64
+    ) -> [PlaybackPiece] {
+        var pieces: [PlaybackPiece] = []
+        var begin: Int?
+        var ticks: Int64 = 0
+        func close(at end: Int) {
+            guard let index = begin, end > index else { return }
+            let piece = PlaybackPiece(
+                segment: segment, fragments: index..<end, decodeTimeOffset: offset,
+                isDiscontinuous: false)
+            begin = nil
+            ticks = 0
+            let start = piece.wallTime
+            let stop = start + .microseconds(piece.duration * 100 / 9)
+            if let range, stop <= range.start || start >= range.end { return }
+            pieces.append(piece)
+        }
+        for (index, fragment) in segment.fragments.enumerated() {
+            if fragment.startsWithSync, begin == nil || ticks >= shortestTicks {
+                close(at: index)
+                begin = index
+            }
+            ticks += Int64(fragment.duration)
+        }
+        close(at: segment.fragments.count)
+        return pieces
+    }
+
+    /// Whether the media time of `next` is where `last` ended.
+    private static func follows(_ next: PlaybackPiece, _ last: PlaybackPiece) -> Bool {
+        next.segment.runID == last.segment.runID
+            && next.first.decodeTime == last.first.decodeTime &+ last.duration
+    }
+}

@@ -1,0 +1,161 @@
+// Configuration: flags over environment over a YAML file over defaults, one name for each in all.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Ingest
+import Yams
+
+/// A wrong configuration: the key, the value, and what is allowed. Ends the program with 2.
+struct ConfigurationError: Error, CustomStringConvertible {
+    var description: String
+}
+
+/// One known key.
+struct ConfigurationKey {
+    var name: String
+    var defaultValue: String
+    var allowed: String
+    var isValid: (String) -> Bool
+
+    /// `http.port` → `MARSAD_HTTP_PORT`.
+    var environmentName: String {
+        "MARSAD_" + name.uppercased().replacingOccurrences(of: ".", with: "_")
+    }
+
+    static func number(_ name: String, _ value: Int, _ range: ClosedRange<Int>) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name, defaultValue: String(value),
+            allowed: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+            isValid: { Int($0).map(range.contains) ?? false })
+    }
+
+    static func choice(_ name: String, _ values: [String]) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name, defaultValue: values[0], allowed: values.joined(separator: ", "),
+            isValid: values.contains)
+    }
+
+    /// Every key of this version.
+    static let all: [ConfigurationKey] = [
+        ConfigurationKey(
+            name: "http.host", defaultValue: "127.0.0.1",
+            allowed: "a loopback address, until accounts exist (127.0.0.1, ::1 or localhost)",
+            isValid: { isLoopback($0) }),
+        number("http.port", 8080, 0...65_535),
+        ConfigurationKey(
+            name: "data", defaultValue: "data", allowed: "a folder", isValid: { !$0.isEmpty }),
+        ConfigurationKey(
+            name: "ingest.camera_networks", defaultValue: "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8",
+            allowed: "blocks of addresses such as 10.0.0.0/8, separated by commas",
+            isValid: { $0.split(separator: ",").allSatisfy { AddressBlock(trimmed($0)) != nil } }),
+        number("recording.segment_seconds", 300, 2...3600),
+        number("recording.sync_seconds", 5, 1...60),
+        number("retention.days", 30, 1...3650),
+        choice("log.level", ["info", "trace", "debug", "notice", "warning", "error", "critical"]),
+    ]
+
+    static func trimmed(_ text: some StringProtocol) -> String {
+        text.trimmingCharacters(in: .whitespaces)
+    }
+
+    private static func isLoopback(_ host: String) -> Bool {
+        host == "localhost" || host == "::1"
+            || (host.hasPrefix("127.") && AddressBlock(host + "/32") != nil)
+    }
+}
+
+/// The values in force and where each came from.
+struct Configuration {
+    private(set) var values: [String: (value: String, origin: String)] = [:]
+
+    /// - Parameters:
+    ///   - flags: by key name, as given on the command line.
+    ///   - file: a YAML file; its keys may be nested or dotted.
+    init(flags: [String: String], environment: [String: String], file: String?) throws {
+        for key in ConfigurationKey.all { values[key.name] = (key.defaultValue, "default") }
+        if let file {
+            for (name, value) in try Self.read(file) { try set(name, value, origin: file) }
+        }
+        for key in ConfigurationKey.all {
+            if let value = environment[key.environmentName] {
+                try set(key.name, value, origin: key.environmentName)
+            } else if let path = environment[key.environmentName + "_FILE"] {
+                let value = try String(contentsOfFile: path, encoding: .utf8)
+                try set(key.name, ConfigurationKey.trimmed(value), origin: path)
+            }
+        }
+        for (name, value) in flags { try set(name, value, origin: "flag") }
+    }
+
+    func text(_ name: String) -> String { values[name]?.value ?? "" }
+
+    /// The value of a key that `number(_:_:_:)` declares: it was validated on the way in.
+    func number(_ name: String) -> Int { Int(text(name)) ?? 0 }
+
+    var printed: String {
+        values.keys.sorted().map { name in
+            "\(name): \(values[name]?.value ?? "")  # \(values[name]?.origin ?? "")"
+        }.joined(separator: "\n")
+    }
+
+    private mutating func set(_ name: String, _ value: String, origin: String) throws {
+        guard let key = ConfigurationKey.all.first(where: { $0.name == name }) else {
+            let nearest = ConfigurationKey.all.map(\.name).min {
+                Self.distance($0, name) < Self.distance($1, name)
+            }
+            throw ConfigurationError(
+                description: "\(origin): unknown key \(name); did you mean \(nearest ?? "")?")
+        }
+        guard key.isValid(value) else {
+            throw ConfigurationError(
+                description: "\(origin): \(name) is \"\(value)\"; allowed: \(key.allowed)")
+        }
+        values[name] = (value, origin)
+    }
+
+    private static func read(_ file: String) throws -> [(String, String)] {
+        let text: String
+        do {
+            text = try String(contentsOfFile: file, encoding: .utf8)
+        } catch {
+            throw ConfigurationError(description: "\(file): cannot be read")
+        }
+        do {
+            guard let tree = try Yams.load(yaml: text) else { return [] }
+            return try flatten(tree, prefix: "", file: file).sorted { $0.0 < $1.0 }
+        } catch let error as YamlError {
+            throw ConfigurationError(description: "\(file): \(error)")
+        }
+    }
+
+    private static func flatten(_ node: Any, prefix: String, file: String) throws -> [(String, String)] {
+        if let map = node as? [String: Any] {
+            return try map.flatMap {
+                try flatten($0.value, prefix: prefix.isEmpty ? $0.key : prefix + "." + $0.key, file: file)
+            }
+        }
+        if let list = node as? [Any] {
+            return [(prefix, list.map { "\($0)" }.joined(separator: ","))]
+        }
+        guard !prefix.isEmpty else {
+            throw ConfigurationError(description: "\(file): not a mapping of keys to values")
+        }
+        return [(prefix, "\(node)")]
+    }
+
+    /// Levenshtein's edit distance, to name the nearest key.
+    private static func distance(_ a: String, _ b: String) -> Int {
+        let b = Array(b)
+        var row = Array(0...b.count)
+        for (i, x) in a.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, y) in b.enumerated() {
+                let above = row[j + 1]
+                row[j + 1] = min(above + 1, row[j] + 1, diagonal + (x == y ? 0 : 1))
+                diagonal = above
+            }
+        }
+        return row[b.count]
+    }
+}

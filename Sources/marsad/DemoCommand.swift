@@ -1,0 +1,85 @@
+// `marsad demo`: nine simulated cameras and the server, in one process, for a first look.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Domain
+import Foundation
+import NIOPosix
+import Primitives
+import Simulation
+
+struct Demo: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the server with simulated cameras.")
+
+    @OptionGroup var options: ServerOptions
+    @Option(help: "How many cameras (environment MARSAD_DEMO_CAMERAS; 9).") var cameras: Int?
+    @Option(help: "Port of the simulated cameras; 0 takes a free one.") var rtspPort = 0
+
+    /// Places of a city, so that the wall reads like one.
+    private static let places: [(source: String, english: String, arabic: String)] = [
+        ("DUBAI_POLICE", "Union Square", "ميدان الاتحاد"),
+        ("DUBAI_POLICE", "Harbour Gate", "بوابة الميناء"),
+        ("DUBAI_POLICE", "Old Market", "السوق القديم"),
+        ("METRO", "Central Station", "المحطة المركزية"),
+        ("METRO", "Platform 2 East", "الرصيف ٢ شرق"),
+        ("METRO", "Airport Link", "خط المطار"),
+        ("BUS", "North Depot", "المستودع الشمالي"),
+        ("BUS", "Stop 41 Museum", "موقف ٤١ المتحف"),
+        ("OTHER", "Ring Road Km 12", "الطريق الدائري كم ١٢"),
+    ]
+
+    func run() async throws {
+        let loopback = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8"
+        let configuration = try options.configuration(
+            overrides: ["ingest.camera_networks": loopback])
+        if options.printConfig { return print(configuration.printed) }
+        let environment = ProcessInfo.processInfo.environment
+        let count = cameras ?? environment["MARSAD_DEMO_CAMERAS"].flatMap { Int($0) } ?? 9
+        guard (1...500).contains(count) else {
+            throw ConfigurationError(description: "--cameras is \(count); allowed: 1 to 500")
+        }
+        let world = World.system
+        let folder = try await DataFolder.open(
+            configuration.text("data"), world: world, exclusive: true)
+        complain("drawing the scenes of \(min(count, 9)) cameras (once; they are kept) …")
+        let settings = SceneLibrary.Settings(cameras: count)
+        let clips = try await SceneLibrary.prepare(
+            folder: URL(fileURLWithPath: folder.path + "/scenes"), settings: settings)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let server = CameraServer(
+            settings: .init(host: "127.0.0.1", port: rtspPort, count: count, clips: clips),
+            group: group)
+        let port = try await server.start()
+        try await register(count, port: port, in: folder, world: world)
+        try await runServer(
+            configuration, folder: folder, world: world, rtspURL: "rtsp://127.0.0.1:\(port)",
+            json: options.json)
+        await server.stop()
+        try await group.shutdownGracefully()
+    }
+
+    /// The same cameras at each start, so that their recordings go on; those of a larger demo leave.
+    private func register(
+        _ count: Int, port: Int, in folder: DataFolder, world: World
+    ) async throws {
+        let now = world.wallTime()
+        var wanted: Set<CameraID> = []
+        for number in 1...count {
+            let place = Self.places[(number - 1) % Self.places.count]
+            let id = "00000000-0000-4000-8000-" + padded(number, 12)
+            let suffix = number > Self.places.count ? " \(number)" : ""
+            guard let id = CameraID(id), let source = Source(place.source) else { continue }
+            wanted.insert(id)
+            var camera = Camera(
+                id: id, name: place.english + suffix, nameArabic: place.arabic + suffix,
+                source: source, address: Redacted("rtsp://127.0.0.1:\(port)/camera_\(number)"),
+                createdAt: now + .microseconds(number))
+            if let known = try await folder.cameras.camera(id) { camera.createdAt = known.createdAt }
+            try await folder.cameras.put(camera)
+        }
+        for camera in try await folder.cameras.all() where !wanted.contains(camera.id) {
+            _ = try await folder.cameras.remove(camera.id, at: now)
+        }
+    }
+}

@@ -1,0 +1,47 @@
+// The command line: names of commands, and which failure ends the program with which code.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Glibc
+
+@main
+struct Marsad: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "marsad",
+        abstract: "A video management system for city-scale CCTV.",
+        version: Installation.version,
+        subcommands: [
+            Serve.self, Demo.self, CameraCommand.self, Simulate.self, Repair.self, CheckRecordings.self,
+        ])
+
+    /// Exit codes of the contract: 0 done, 1 failed, 2 wrong usage or configuration.
+    static func main() async {
+        // A viewer or camera that closes its socket must not end the process.
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as ConfigurationError {
+            complain(error.description)
+            Glibc.exit(2)
+        } catch {
+            let code = exitCode(for: error)
+            if code == .validationFailure {
+                complain(fullMessage(for: error))
+                Glibc.exit(2)
+            }
+            if code == .success { exit(withError: error) }
+            complain("\(error)")
+            Glibc.exit(1)
+        }
+    }
+}
+
+/// Messages to people go to stderr; data goes to stdout.
+func complain(_ text: String) {
+    fputs("marsad: " + text + "\n", stderr)
+}

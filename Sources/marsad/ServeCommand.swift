@@ -1,0 +1,103 @@
+// `marsad serve`: the server with what is configured.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Domain
+import Foundation
+import Glibc
+import Hummingbird
+import Logging
+import Observability
+
+/// The flags that every command with a server takes; each is a configuration key.
+struct ServerOptions: ParsableArguments {
+    @Option(help: "A YAML file of configuration keys.") var config: String?
+    @Option(help: "The data folder.") var data: String?
+    @Option(help: "The HTTP port; 0 takes a free one.") var httpPort: String?
+    @Option(help: "The HTTP address (loopback, until accounts exist).") var httpHost: String?
+    @Option(name: .customLong("set"), help: "Any configuration key, as key=value.")
+    var settings: [String] = []
+    @Flag(help: "Print every key, its value and where it came from, and stop.") var printConfig = false
+    @Flag(help: "Print the ready line as JSON on stdout.") var json = false
+
+    /// - Parameter overrides: what a command changes of the defaults; the user's own values win.
+    func configuration(overrides: [String: String] = [:]) throws -> Configuration {
+        var flags: [String: String] = [:]
+        for setting in settings {
+            guard let equals = setting.firstIndex(of: "=") else {
+                throw ConfigurationError(description: "--set \(setting): expected key=value")
+            }
+            flags[String(setting[..<equals])] = String(setting[setting.index(after: equals)...])
+        }
+        if let data { flags["data"] = data }
+        if let httpPort { flags["http.port"] = httpPort }
+        if let httpHost { flags["http.host"] = httpHost }
+        var environment = ProcessInfo.processInfo.environment
+        for (key, value) in overrides {
+            let name = "MARSAD_" + key.uppercased().replacingOccurrences(of: ".", with: "_")
+            if environment[name] == nil { environment[name] = value }
+        }
+        return try Configuration(flags: flags, environment: environment, file: config)
+    }
+}
+
+/// The ready line of the command line contract.
+func announceReady(url: String, rtspURL: String?, json: Bool) {
+    struct Ready: Encodable {
+        var ready = true
+        var url: String
+        var rtsp_url: String?
+        var accounts: [String]?
+    }
+    guard json else {
+        complain("ready")
+        fputs("Marsad is ready: \(url)\n", stderr)
+        return
+    }
+    let ready = Ready(url: url, rtsp_url: rtspURL, accounts: rtspURL == nil ? nil : [])
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    if let line = try? encoder.encode(ready) {
+        print(String(decoding: line, as: UTF8.self))
+        fflush(stdout)
+    }
+}
+
+/// Runs the server of a data folder until it is asked to stop.
+func runServer(
+    _ configuration: Configuration, folder: DataFolder, world: World, rtspURL: String?, json: Bool
+) async throws {
+    // With --json stdout carries the ready line, so logs go beside it, to stderr.
+    let sink = LogSink(descriptor: json ? 2 : 1)
+    let level = Logger.Level(rawValue: configuration.text("log.level")) ?? .info
+    let logger = Logger(label: "marsad") { _ in
+        JSONLogHandler(level: level, sink: sink, now: world.wallTime)
+    }
+    let installation = Installation(
+        configuration: configuration, folder: folder, world: world, logger: logger)
+    let host = configuration.text("http.host")
+    let application = installation.application(
+        host: host, port: configuration.number("http.port")
+    ) { port in
+        let shownHost = host.contains(":") ? "[\(host)]" : host
+        announceReady(url: "http://\(shownHost):\(port)", rtspURL: rtspURL, json: json)
+    }
+    defer { sink.flush() }
+    try await application.runService()
+}
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Run the server.")
+
+    @OptionGroup var options: ServerOptions
+
+    func run() async throws {
+        let configuration = try options.configuration()
+        if options.printConfig { return print(configuration.printed) }
+        let world = World.system
+        let folder = try await DataFolder.open(
+            configuration.text("data"), world: world, exclusive: true)
+        try await runServer(
+            configuration, folder: folder, world: world, rtspURL: nil, json: options.json)
+    }
+}

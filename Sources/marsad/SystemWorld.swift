@@ -1,0 +1,28 @@
+// The real world: the system's clocks and random sources.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import Glibc
+import Primitives
+
+extension World {
+    /// The production value of the world.
+    static let system = World(
+        now: { Instant(nanoseconds: clock(CLOCK_MONOTONIC)) },
+        wallTime: { WallTime(microseconds: clock(CLOCK_REALTIME) / 1000) },
+        random: {
+            var generator = SystemRandomNumberGenerator()
+            return generator.next()
+        },
+        secureRandomBytes: { count in
+            // Swift's system generator is getrandom(2) on Linux.
+            var generator = SystemRandomNumberGenerator()
+            return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        })
+
+    private static func clock(_ id: clockid_t) -> Int64 {
+        var time = timespec()
+        clock_gettime(id, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+}
