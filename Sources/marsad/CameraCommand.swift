@@ -4,6 +4,7 @@
 import ArgumentParser
 import Domain
 import Foundation
+import Ingest
 import Primitives
 import RTSP
 

@@ -11,11 +11,11 @@ struct ConfigurationError: Error, CustomStringConvertible {
 }
 
 /// One known key.
-struct ConfigurationKey {
+struct ConfigurationKey: Sendable {
     var name: String
     var defaultValue: String
     var allowed: String
-    var isValid: (String) -> Bool
+    var isValid: @Sendable (String) -> Bool
 
     /// `http.port` → `MARSAD_HTTP_PORT`.
     var environmentName: String {
@@ -32,7 +32,7 @@ struct ConfigurationKey {
     static func choice(_ name: String, _ values: [String]) -> ConfigurationKey {
         ConfigurationKey(
             name: name, defaultValue: values[0], allowed: values.joined(separator: ", "),
-            isValid: values.contains)
+            isValid: { values.contains($0) })
     }
 
     /// Every key of this version.

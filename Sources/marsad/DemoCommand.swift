@@ -4,6 +4,8 @@
 import ArgumentParser
 import Domain
 import Foundation
+import Ingest
+import NIOCore
 import NIOPosix
 import Primitives
 import Simulation
@@ -45,7 +47,7 @@ struct Demo: AsyncParsableCommand {
         complain("drawing the scenes of \(min(count, 9)) cameras (once; they are kept) …")
         let settings = SceneLibrary.Settings(cameras: count)
         let clips = try await SceneLibrary.prepare(
-            folder: URL(fileURLWithPath: folder.path + "/scenes"), settings: settings)
+            folder: folder.path + "/scenes", settings: settings)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let server = CameraServer(
             settings: .init(host: "127.0.0.1", port: rtspPort, count: count, clips: clips),

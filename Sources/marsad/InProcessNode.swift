@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import H26x
 import Ingest
 import NIOCore
 import NIOPosix

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Foundation
 import Glibc
 
 @main
@@ -43,5 +44,5 @@ struct Marsad: AsyncParsableCommand {
 
 /// Messages to people go to stderr; data goes to stdout.
 func complain(_ text: String) {
-    fputs("marsad: " + text + "\n", stderr)
+    FileHandle.standardError.write(Data(("marsad: " + text + "\n").utf8))
 }

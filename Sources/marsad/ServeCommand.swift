@@ -50,16 +50,14 @@ func announceReady(url: String, rtspURL: String?, json: Bool) {
         var accounts: [String]?
     }
     guard json else {
-        complain("ready")
-        fputs("Marsad is ready: \(url)\n", stderr)
+        FileHandle.standardError.write(Data("Marsad is ready: \(url)\n".utf8))
         return
     }
     let ready = Ready(url: url, rtsp_url: rtspURL, accounts: rtspURL == nil ? nil : [])
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     if let line = try? encoder.encode(ready) {
-        print(String(decoding: line, as: UTF8.self))
-        fflush(stdout)
+        FileHandle.standardOutput.write(line + Data("\n".utf8))
     }
 }
 

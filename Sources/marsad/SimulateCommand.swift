@@ -4,6 +4,7 @@
 import ArgumentParser
 import Foundation
 import Glibc
+import NIOCore
 import NIOPosix
 import Primitives
 import RTSP
@@ -57,7 +58,7 @@ struct Simulate: AsyncParsableCommand {
                 cameras: count, width: parts[0], height: parts[1], framesPerSecond: fps,
                 bitsPerSecond: try bitsPerSecond(), gop: gop)
             return try await SceneLibrary.prepare(
-                folder: URL(fileURLWithPath: data + "/scenes"), settings: settings)
+                folder: data + "/scenes", settings: settings)
         }
 
         private func loaded() async throws -> [Clip] {

@@ -18,6 +18,8 @@ package struct RepairReport: Sendable, Equatable {
     package var trimmed: [String: UInt64] = [:]
     /// Paths that hold nothing playable, moved below `quarantine/`.
     package var quarantined: [String: String] = [:]
+
+    package init() {}
 }
 
 /// Brings the index and the folder of recordings together after a crash. Idempotent.
