@@ -41,8 +41,11 @@ let package = Package(
         instrumented("MP4", ["Primitives", "H26x", nioCore]),
         .executableTarget(
             name: "MarsadFuzz",
-            dependencies: ["Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", nioCore],
+            dependencies: [
+                "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", nioCore,
+            ],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])],
-            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+            // gold ends with an internal error on what is instrumented.
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]),
     ]
 )

@@ -37,21 +37,36 @@ package enum PieceCutter {
     /// - Parameters:
     ///   - segments: of one camera, oldest first.
     ///   - range: pieces that end before or begin after it are left out; `nil` takes all.
-    ///   - origin: wall time that decode time 0 of the served timeline stands for.
+    ///   - origin: wall time that decode time 0 of the served timeline stands for. A piece that begins
+    ///     before it (its keyframe lies before the range) moves the whole timeline forward.
     package static func pieces(
         of segments: [Segment], in range: TimeRange?, origin: WallTime
     ) -> [PlaybackPiece] {
+        var anchors: [String: Int64] = [:]
+        var pieces = pieces(of: segments, in: range, origin: origin, anchors: &anchors)
+        guard let first = pieces.first else { return [] }
+        let lead = min(0, first.first.decodeTime &+ first.decodeTimeOffset)
+        for index in pieces.indices { pieces[index].decodeTimeOffset &-= lead }
+        return pieces
+    }
+
+    /// As `pieces(of:in:origin:)`, with the places of runs on the timeline kept from call to call.
+    /// - Parameter anchors: by run, what is added to its decode times.
+    package static func pieces(
+        of segments: [Segment], in range: TimeRange?, origin: WallTime,
+        anchors: inout [String: Int64]
+    ) -> [PlaybackPiece] {
         var pieces: [PlaybackPiece] = []
-        var anchor: (runID: String, offset: Int64)?
+        var runID: String?
         for segment in segments {
             guard let first = segment.fragments.first else { continue }
-            let isNewRun = anchor?.runID != segment.runID
-            if isNewRun {
-                // Within a run media time goes on from file to file; a new run is placed by the clock.
-                let since = segment.start.microseconds &- origin.microseconds
-                anchor = (segment.runID, since &* 9 / 100 &- first.decodeTime)
-            }
-            let cut = cutSegment(segment, in: range, offset: anchor?.offset ?? 0)
+            let isNewRun = runID != segment.runID
+            runID = segment.runID
+            // Within a run media time goes on from file to file; a new run is placed by the clock.
+            let since = segment.start.microseconds &- origin.microseconds
+            let offset = anchors[segment.runID] ?? (since &* 9 / 100 &- first.decodeTime)
+            anchors[segment.runID] = offset
+            let cut = cutSegment(segment, in: range, offset: offset)
             for (index, piece) in cut.enumerated() {
                 var piece = piece
                 piece.isDiscontinuous =
