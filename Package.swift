@@ -138,6 +138,7 @@ let package = Package(
                 "Simulation", "RTP", "RTPFormats", "RTSP", "SDP", "H26x", "Primitives", nioCore,
                 nioPosix,
             ]),
+        .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(
             name: "InteropTests",
             dependencies: [

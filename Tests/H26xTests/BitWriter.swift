@@ -3,7 +3,7 @@
 
 import NIOCore
 
-@testable import H26x
+import H26x
 
 /// Bits, most significant first, and Exp-Golomb codes (H.264 §9.1).
 struct BitWriter {

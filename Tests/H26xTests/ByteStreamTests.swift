@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 import Testing
 
-@testable import H26x
+import H26x
 
 private func buffers(_ units: [[UInt8]]) -> [ByteBuffer] { units.map { ByteBuffer(bytes: $0) } }
 

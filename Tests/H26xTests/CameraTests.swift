@@ -4,7 +4,7 @@
 import NIOCore
 import Testing
 
-@testable import H26x
+import H26x
 
 @Suite("Cameras' parameter sets")
 struct CameraTests {

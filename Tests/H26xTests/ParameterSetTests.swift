@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 import Testing
 
-@testable import H26x
+import H26x
 
 @Suite("Sequence parameter sets")
 struct SequenceParameterSetTests {

@@ -6,7 +6,7 @@ import H26x
 import NIOCore
 import Testing
 
-@testable import MP4
+import MP4
 
 /// The video of one shared clip: one track, no B-frames, 4-byte NAL unit lengths.
 struct ClipReader {

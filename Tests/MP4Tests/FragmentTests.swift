@@ -7,7 +7,7 @@ import NIOCore
 import Primitives
 import Testing
 
-@testable import MP4
+import MP4
 
 @Suite("Init segments")
 struct InitSegmentTests {

@@ -4,7 +4,7 @@
 import H26x
 import NIOCore
 
-@testable import MP4
+import MP4
 
 /// A file as the recorder would write it, and where its parts end.
 struct Recording {

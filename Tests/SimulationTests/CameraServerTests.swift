@@ -10,7 +10,7 @@ import RTP
 import RTSP
 import Testing
 
-@testable import Simulation
+import Simulation
 
 private let hasFFmpeg =
     FFmpegProgram.ffmpeg.location != nil && FFmpegProgram.ffprobe.location != nil

@@ -4,7 +4,7 @@
 import Primitives
 import Testing
 
-@testable import Simulation
+import Simulation
 
 @Suite("Pictures")
 struct PictureTests {

@@ -6,7 +6,7 @@ import NIOCore
 import Primitives
 import Testing
 
-@testable import Simulation
+import Simulation
 
 @Suite("Stamps")
 struct StampTests {

@@ -129,7 +129,8 @@ enum Seeds {
         let session = "Session: 12345678;timeout=60\r\n"
         var cseq = 1
         var text = ByteBuffer(
-            string: "RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS, DESCRIBE, GET_PARAMETER\r\n\r\n")
+            string: "RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS, DESCRIBE, GET_PARAMETER\r\n\r\n"
+        )
         for refusal in refusals {
             cseq += 1
             text.writeString(refusal)

@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Converts between NAL unit bytes and the raw byte sequence payload (H.264 §7.3.1, §7.4.1).
-enum RBSP {
+package enum RBSP {
     /// Drops each `03` that follows two zero bytes.
-    static func unescape(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+    package static func unescape(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(bytes.underestimatedCount)
         var zeros = 0
@@ -21,7 +21,7 @@ enum RBSP {
 
     /// Puts a `03` wherever two zero bytes would meet a byte below four, so that no start code can
     /// appear inside a NAL unit.
-    static func escape(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+    package static func escape(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(bytes.underestimatedCount + 8)
         var zeros = 0

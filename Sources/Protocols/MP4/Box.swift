@@ -1,15 +1,15 @@
 // The box: the one building block of an MP4 file, read and written.
 // SPDX-License-Identifier: Apache-2.0
 
-import NIOCore
+package import NIOCore
 
 /// A box type: four ASCII characters as one number.
-struct FourCC: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral {
-    let rawValue: UInt32
+package struct FourCC: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral {
+    package let rawValue: UInt32
 
-    init(rawValue: UInt32) { self.rawValue = rawValue }
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    init(stringLiteral value: StaticString) {
+    package init(stringLiteral value: StaticString) {
         rawValue = value.description.utf8.reduce(0) { $0 << 8 | UInt32($1) }
     }
 
@@ -58,13 +58,13 @@ struct BoxHeader {
 }
 
 /// A box that lies wholly in memory, and its place there.
-struct Box {
-    let type: FourCC
+package struct Box {
+    package let type: FourCC
     /// The bytes after the header, as positions in the buffer it was found in.
-    let body: Range<Int>
+    package let body: Range<Int>
 
     /// Lists the boxes in a range of the buffer; one that does not fit is an error.
-    static func list(in buffer: ByteBuffer, _ range: Range<Int>) throws(MP4Error) -> [Box] {
+    package static func list(in buffer: ByteBuffer, _ range: Range<Int>) throws(MP4Error) -> [Box] {
         var boxes: [Box] = []
         var offset = range.lowerBound
         while offset < range.upperBound {
@@ -80,12 +80,12 @@ struct Box {
 }
 
 /// Reads big-endian fields of one box body in order, and never past its end.
-struct FieldReader {
+package struct FieldReader {
     private let buffer: ByteBuffer
     private let end: Int
     private(set) var offset: Int
 
-    init(_ buffer: ByteBuffer, _ range: Range<Int>) {
+    package init(_ buffer: ByteBuffer, _ range: Range<Int>) {
         self.buffer = buffer
         offset = range.lowerBound
         end = range.upperBound
@@ -93,7 +93,7 @@ struct FieldReader {
 
     var remaining: Int { end - offset }
 
-    mutating func read<Value: FixedWidthInteger>(_: Value.Type) throws(MP4Error) -> Value {
+    package mutating func read<Value: FixedWidthInteger>(_: Value.Type) throws(MP4Error) -> Value {
         let size = MemoryLayout<Value>.size
         guard remaining >= size, let value = buffer.getInteger(at: offset, as: Value.self) else {
             throw .truncated(offset: offset)
@@ -102,7 +102,7 @@ struct FieldReader {
         return value
     }
 
-    mutating func skip(_ count: Int) throws(MP4Error) {
+    package mutating func skip(_ count: Int) throws(MP4Error) {
         guard count <= remaining else { throw .truncated(offset: offset) }
         offset += count
     }

@@ -1,0 +1,387 @@
+# Measures the server from outside, beside ffmpeg doing the same work: one JSON object on stdout.
+# SPDX-License-Identifier: Apache-2.0
+"""ingest: connect and keep live. record: also write files. playback: prepare and first media."""
+
+import argparse
+import datetime
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+
+from procs import BenchError, Program, end_all, machine, percentile, say, spread_ms
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MARSAD = os.path.join(ROOT, ".build", "release", "marsad")
+SCENES = os.path.join(ROOT, ".build", "bench-scenes")
+PEER_CAMERAS = 20
+PEER_SECONDS = 60
+
+
+class Client:
+    """One keep-alive connection to the server."""
+
+    def __init__(self, url):
+        self.host = urllib.parse.urlsplit(url).netloc
+        self.connection = http.client.HTTPConnection(self.host, timeout=30)
+
+    def request(self, method, path, body=None, headers=None):
+        """Status, body, and the seconds to the first byte and to the last one."""
+        begun = time.perf_counter()
+        self.connection.request(method, path, body=body, headers=headers or {})
+        response = self.connection.getresponse()
+        first = response.read(1)
+        first_at = time.perf_counter()
+        rest = response.read()
+        return response.status, first + rest, first_at - begun, time.perf_counter() - begun
+
+    def get(self, path):
+        status, body, _, _ = self.request("GET", path)
+        if status != 200:
+            raise BenchError(f"GET {path.split('?')[0]}: {status} {body[:300]!r}")
+        return body
+
+    def total(self, query):
+        return json.loads(self.get("/api/v1/cameras?limit=1" + query))["total"]
+
+
+def simulate(options, folder):
+    say(f"{options.cameras} simulated cameras, {options.size} {options.fps} fps {options.bitrate}")
+    program = Program(
+        "simulator",
+        [MARSAD, "simulate", "cameras", "--count", str(options.cameras), "--rtsp-port", "0",
+         "--json", "--data", SCENES, "--size", options.size, "--fps", str(options.fps),
+         "--gop", str(options.gop), "--bitrate", options.bitrate], folder)
+    return program, program.ready(600)["rtsp_url"]
+
+
+def add_cameras(options, data, rtsp_url, is_recorded):
+    for number in range(1, options.cameras + 1):
+        command = [MARSAD, "camera", "add", f"{rtsp_url}/camera_{number}",
+                   "--name", f"Camera {number}", "--data", data]
+        if not is_recorded:
+            command.append("--no-recording")
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise BenchError("camera add: " + done.stderr)
+
+
+def serve(options, folder, data, segment_seconds):
+    program = Program(
+        "server",
+        [MARSAD, "serve", "--json", "--http-port", "0", "--data", data,
+         "--set", "ingest.camera_networks=127.0.0.0/8",
+         "--set", f"recording.segment_seconds={segment_seconds}"], folder)
+    client = Client(program.ready(60)["url"])
+    patience = 60 + options.cameras / 5
+    deadline = time.monotonic() + patience
+    while client.total("&status=ONLINE") < options.cameras:
+        if time.monotonic() > deadline:
+            raise BenchError(
+                f"{client.total('&status=ONLINE')} of {options.cameras} cameras are ONLINE "
+                f"after {patience:.0f} s: {program.tail()}")
+        time.sleep(0.2)
+    return program, client
+
+
+def measure(program, simulator, seconds):
+    """CPU of a program, and of the simulator that feeds it, over a time."""
+    begun = time.monotonic()
+    cpu, sim, written = program.cpu_seconds(), simulator.cpu_seconds(), program.written_bytes()
+    time.sleep(seconds)
+    took = time.monotonic() - begun
+    return {
+        "measured_seconds": round(took, 2),
+        "cpu_cores": round((program.cpu_seconds() - cpu) / took, 4),
+        "simulator_cpu_cores": round((simulator.cpu_seconds() - sim) / took, 4),
+        "written_bytes_per_second": round((program.written_bytes() - written) / took),
+        "rss_mb_peak": round(program.rss_peak_mb(), 1),
+        "rss_mb_end": round(program.rss_mb(), 1),
+        "threads": program.threads(),
+    }
+
+
+def measure_peer(options, folder, rtsp_url, is_recorded):
+    """One ffmpeg for each of some cameras, copying into fragmented MP4 segments (or nowhere)."""
+    count = min(options.cameras, PEER_CAMERAS)
+    seconds = min(options.seconds, PEER_SECONDS)
+    say(f"{count} ffmpeg processes for {seconds} s")
+    programs = []
+    for number in range(1, count + 1):
+        sink = ["-f", "null", "-"]
+        if is_recorded:
+            place = os.path.join(folder, "peer", str(number))
+            os.makedirs(place)
+            sink = ["-f", "segment", "-segment_time", "300", "-segment_format", "mp4",
+                    "-segment_format_options",
+                    "movflags=+frag_keyframe+empty_moov+default_base_moof",
+                    "-reset_timestamps", "1", os.path.join(place, "%03d.mp4")]
+        programs.append(Program(
+            f"ffmpeg-{number}",
+            ["ffmpeg", "-nostdin", "-v", "error", "-rtsp_transport", "tcp",
+             "-i", f"{rtsp_url}/camera_{number}", "-an", "-c", "copy"] + sink, folder))
+    # ffmpeg reads up to five seconds to probe a stream; that is not what is compared.
+    time.sleep(8)
+    begun = time.monotonic()
+    cpu = sum(program.cpu_seconds() for program in programs)
+    time.sleep(seconds)
+    took = time.monotonic() - begun
+    for program in programs:
+        if program.child.poll() is not None:
+            raise BenchError(f"{program.name} ended early: {program.tail()}")
+    cores = (sum(program.cpu_seconds() for program in programs) - cpu) / took
+    result = {
+        "name": "ffmpeg -c copy", "version": ffmpeg_version(), "cameras": count,
+        "seconds": round(took, 2),
+        "cpu_cores_per_camera": round(cores / count, 5),
+        "rss_mb_per_camera": round(sum(p.rss_mb() for p in programs) / count, 2),
+        "pss_mb_per_camera": round(sum(p.pss_mb() for p in programs) / count, 2),
+    }
+    for program in programs:
+        program.child.send_signal(signal.SIGTERM)
+    for program in programs:
+        program.stop()
+    return result
+
+
+def ffmpeg_version():
+    done = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True)
+    return done.stdout.split("\n", 1)[0].removeprefix("ffmpeg version ").split(" ", 1)[0]
+
+
+def checked(data):
+    done = subprocess.run(
+        [MARSAD, "check", os.path.join(data, "recordings")], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError("check: " + done.stderr)
+    return json.loads(done.stdout)
+
+
+def run_cameras(options, folder):
+    """The benchmarks ingest and record."""
+    is_recorded = options.benchmark == "record"
+    data = os.path.join(folder, "data")
+    simulator, rtsp_url = simulate(options, folder)
+    add_cameras(options, data, rtsp_url, is_recorded)
+    server, client = serve(options, folder, data, 300)
+    # Connecting costs once; what is measured is the steady state.
+    time.sleep(3)
+    say(f"all ONLINE; measuring for {options.seconds} s")
+    numbers = measure(server, simulator, options.seconds)
+    online = client.total("&status=ONLINE")
+    gaps = sum(
+        camera["stream"]["gaps"]
+        for offset in range(0, options.cameras, 500)
+        for camera in json.loads(
+            client.get(f"/api/v1/cameras?limit=500&offset={offset}"))["cameras"])
+    status = server.stop()
+    result = {
+        "benchmark": options.benchmark, "cameras": options.cameras, "seconds": options.seconds,
+        **numbers,
+        "cpu_cores_per_camera": round(numbers["cpu_cores"] / options.cameras, 5),
+        "online_at_end": online, "stream_gaps": gaps, "exit_status": status,
+    }
+    if is_recorded:
+        found = checked(data)
+        result.update({
+            key: found[key]
+            for key in ("frames", "missing", "doubled", "damaged", "out_of_order", "unstamped")})
+        bad = found["missing"] + found["doubled"] + found["damaged"] + found["out_of_order"]
+        result["is_complete"] = (
+            found["frames"] > 0 and found["cameras"] == options.cameras and bad == 0)
+    if not options.no_peer:
+        peer = measure_peer(options, folder, rtsp_url, is_recorded)
+        result["peer"] = peer
+        # How many times more the peer needs for a camera.
+        ours = numbers["cpu_cores"] / options.cameras
+        result["ratio_cpu"] = round(peer["cpu_cores_per_camera"] / ours, 2) if ours > 0 else None
+        result["ratio_rss"] = round(
+            peer["rss_mb_per_camera"] * options.cameras / numbers["rss_mb_peak"], 2)
+    is_complete = result.get("is_complete", True) and online == options.cameras and status == 0
+    return result, is_complete
+
+
+def time_text(seconds):
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def time_value(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def coverage(client, camera):
+    now = time.time()
+    query = urllib.parse.urlencode({
+        "camera_id": camera, "start_time": time_text(now - 86_400), "end_time": time_text(now)})
+    ranges = json.loads(client.get("/api/v1/playback/timeline?" + query))["coverage"]
+    return [(time_value(r["start_time"]), time_value(r["end_time"])) for r in ranges]
+
+
+def prepare(client, camera, start, end):
+    body = json.dumps({
+        "camera_id": camera, "start_time": time_text(start), "end_time": time_text(end)})
+    status, answer, _, took = client.request(
+        "POST", "/api/v1/playback/prepare", body, {"Content-Type": "application/json"})
+    if status != 200:
+        raise BenchError(f"prepare: {status} {answer[:300]!r}")
+    return json.loads(answer), took
+
+
+def random_range(rng, recorded):
+    start, end = recorded
+    length = rng.uniform(min(5, end - start), end - start)
+    begin = rng.uniform(start, end - length)
+    return begin, begin + length
+
+
+def convert(folder, data, camera, start, end):
+    """Seconds that ffmpeg takes to convert a range to HLS: what is waited for without fragments."""
+    files = []
+    for place, _, names in os.walk(os.path.join(data, "recordings")):
+        if camera in place:
+            files += [os.path.join(place, name) for name in names if name.endswith(".mp4")]
+    files.sort()
+    # A file begins at the time in its name and ends where the next one begins.
+    starts = [
+        datetime.datetime.strptime(os.path.basename(name), "segment_%Y%m%d_%H%M%S.mp4")
+        .replace(tzinfo=datetime.timezone.utc).timestamp() for name in files]
+    ends = starts[1:] + [time.time()]
+    wanted = [
+        name for name, first, last in zip(files, starts, ends) if first < end and last > start]
+    place = tempfile.mkdtemp(dir=folder)
+    listing = os.path.join(place, "list.txt")
+    with open(listing, "w") as file:
+        file.writelines(f"file '{name}'\n" for name in wanted)
+    begun = time.perf_counter()
+    done = subprocess.run(
+        ["ffmpeg", "-nostdin", "-v", "fatal", "-f", "concat", "-safe", "0", "-i", listing,
+         "-c", "copy", "-f", "hls", "-hls_time", "6", "-hls_list_size", "0",
+         "-hls_playlist_type", "vod", os.path.join(place, "index.m3u8")], capture_output=True)
+    took = time.perf_counter() - begun
+    shutil.rmtree(place)
+    if done.returncode != 0:
+        raise BenchError("ffmpeg -f hls: " + done.stderr.decode("utf-8", "replace")[-500:])
+    return took
+
+
+def run_playback(options, folder):
+    """The benchmark playback: on what was just recorded, while recording goes on."""
+    data = os.path.join(folder, "data")
+    simulator, rtsp_url = simulate(options, folder)
+    add_cameras(options, data, rtsp_url, True)
+    server, client = serve(options, folder, data, 10)
+    say(f"recording {options.seconds} s of {options.cameras} cameras")
+    time.sleep(options.seconds)
+    cameras = json.loads(client.get("/api/v1/cameras?limit=500"))["cameras"]
+    recorded = {}
+    for camera in cameras:
+        ranges = coverage(client, camera["id"])
+        if not ranges:
+            raise BenchError(f"nothing was recorded of {camera['name']}")
+        recorded[camera["id"]] = max(ranges, key=lambda r: r[1] - r[0])
+    ids = sorted(recorded)
+    rng = random.Random(options.seed)
+    asked = [
+        (camera, *random_range(rng, recorded[camera]))
+        for camera in (rng.choice(ids) for _ in range(options.prepares))]
+    say(f"{len(asked)} times prepare, playlist, first segment")
+    prepared, first, whole, start_up = [], [], [], []
+    cpu = server.cpu_seconds()
+    for camera, start, end in asked:
+        begun = time.perf_counter()
+        session, took = prepare(client, camera, start, end)
+        prepared.append(took)
+        playlist = client.get(session["playlist_url"]).decode()
+        lines = playlist.splitlines()
+        link = next(line for line in lines if line and not line.startswith("#"))
+        init = next(line for line in lines if line.startswith("#EXT-X-MAP"))
+        client.get(init.split('URI="', 1)[1].split('"', 1)[0])
+        status, body, first_byte, last_byte = client.request("GET", link)
+        if status != 200 or not body:
+            raise BenchError(f"first segment: {status}")
+        first.append(first_byte)
+        whole.append(last_byte)
+        start_up.append(time.perf_counter() - begun)
+    cpu = server.cpu_seconds() - cpu
+    result = {
+        "benchmark": "playback", "cameras": options.cameras, "seconds": options.seconds,
+        "recorded_seconds_per_camera": round(
+            sum(end - start for start, end in recorded.values()) / len(recorded), 1),
+        "segment_seconds": 10, "seed": options.seed,
+        "range_seconds_p50": round(percentile([e - s for _, s, e in asked], 50), 1),
+        "prepare": spread_ms(prepared), "first_media_byte": spread_ms(first),
+        "first_media_segment": spread_ms(whole), "prepare_to_first_segment": spread_ms(start_up),
+        "server_cpu_ms_per_start_with_recording": round(cpu * 1000 / len(asked), 3),
+        "rss_mb_peak": round(server.rss_peak_mb(), 1),
+    }
+    if not options.no_peer:
+        some = asked[:20]
+        say(f"ffmpeg converts {len(some)} of the same ranges")
+        times = [convert(folder, data, *wanted) for wanted in some]
+        result["peer"] = {
+            "name": "ffmpeg -c copy -f hls", "version": ffmpeg_version(), **spread_ms(times)}
+        ours = percentile(start_up, 50)
+        result["ratio_start"] = round(percentile(times, 50) / ours, 2)
+    status = server.stop()
+    found = checked(data)
+    result.update({
+        "exit_status": status, "frames": found["frames"], "missing": found["missing"],
+        "doubled": found["doubled"], "damaged": found["damaged"]})
+    return result, status == 0
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument(
+        "benchmark", nargs="?", default="record", choices=["ingest", "record", "playback"])
+    parser.add_argument("--cameras", type=int, help="how many (20; playback 9)")
+    parser.add_argument("--seconds", type=int, help="how long (60; playback records 150)")
+    parser.add_argument("--size", default="1280x720")
+    parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--gop", type=int, default=50)
+    parser.add_argument("--bitrate", default="2M")
+    parser.add_argument("--prepares", type=int, default=500, help="playback sessions to start")
+    parser.add_argument("--seed", type=int, default=1, help="of the random ranges")
+    parser.add_argument("--no-peer", action="store_true", help="leave ffmpeg out")
+    parser.add_argument("--folder", help="where recordings go while measuring (temporary)")
+    options = parser.parse_args()
+    is_playback = options.benchmark == "playback"
+    options.cameras = options.cameras or (9 if is_playback else 20)
+    options.seconds = options.seconds or (150 if is_playback else 60)
+    return options
+
+
+def main():
+    options = parse()
+    # A SIGTERM must pass the cleanup below, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    host = machine()
+    if shutil.which("ffmpeg") is None:
+        say("ffmpeg is needed: scripts/bootstrap installs it")
+        return 1
+    folder = tempfile.mkdtemp(prefix="marsad-bench-", dir=options.folder)
+    try:
+        run = run_playback if options.benchmark == "playback" else run_cameras
+        result, is_good = run(options, folder)
+        result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
+        result["machine"] = host
+        print(json.dumps(result, indent=2))
+        return 0 if is_good else 1
+    except BenchError as problem:
+        say(str(problem))
+        return 1
+    finally:
+        end_all()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

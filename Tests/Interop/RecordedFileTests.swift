@@ -1,0 +1,101 @@
+// What the real program records is read by ffmpeg: files, files cut in the middle, playlists.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Primitives
+import Testing
+
+extension InteropTests {
+    @Suite struct RecordedFiles {
+        @Test("ffmpeg reads segments, a repaired half of one, and a playlist across a restart")
+        func readsRecordings() async throws {
+            let place = try Place()
+            defer { place.remove() }
+            let simulator = try await SimulatorProgram.start(place, count: 1)
+            defer { simulator.program.kill() }
+            let id = try await addCamera(simulator.address(1), name: "One", in: place)
+            let begun = WallTime.present
+
+            let first = try await ServerProgram.start(place)
+            defer { first.program.kill() }
+            try await first.waitUntilRecorded(id, since: begun, .seconds(7))
+            try await first.stop()
+
+            let found = try await CheckAnswer.of(place.data + "/recordings", in: place)
+            #expect(found.frames >= 60)
+            #expect(found.missing == 0)
+            #expect(found.doubled == 0)
+            #expect(found.damaged == 0)
+            #expect(found.out_of_order == 0)
+            #expect(found.unstamped == 0)
+
+            let again = WallTime.present
+            let second = try await ServerProgram.start(place)
+            defer { second.program.kill() }
+            try await second.waitUntilRecorded(id, since: again, .seconds(3))
+            try await playsAcrossTheGap(second, id, from: begun, in: place)
+            try await second.stop()
+
+            let files = place.files(below: "data/recordings")
+            #expect(files.count >= 4)
+            for file in files {
+                let words = try await complaints(
+                    ofFFmpegAbout: place.data + "/recordings/" + file, in: place)
+                #expect(words == "", "\(file)")
+            }
+            try await repairsHalf(of: files, in: place)
+        }
+
+        private func playsAcrossTheGap(
+            _ server: ServerProgram, _ id: String, from begun: WallTime, in place: Place
+        ) async throws {
+            let prepared = try await server.prepare(id, begun, .present)
+            #expect(prepared.status == "READY")
+            #expect(prepared.gaps.map(\.reason) == ["RESTART"])
+            let playlist = try await server.answer(prepared.playlist_url)
+            let text = String(decoding: playlist.body, as: UTF8.self)
+            #expect(text.contains("#EXT-X-DISCONTINUITY\n"))
+            #expect(text.contains("#EXT-X-ENDLIST"))
+            let words = try await complaints(
+                ofFFmpegAbout: server.url + prepared.playlist_url, in: place)
+            #expect(words == "", "\(text)")
+        }
+
+        private func repairsHalf(of files: [String], in place: Place) async throws {
+            let root = place.folder.appendingPathComponent("data/recordings")
+            let contents = try files.map { try Data(contentsOf: root.appendingPathComponent($0)) }
+            let largest = try #require(contents.indices.max { contents[$0].count < contents[$1].count })
+            let path = "recordings/" + files[largest]
+            let target = place.folder.appendingPathComponent("half/" + path)
+            try FileManager.default.createDirectory(
+                at: target.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try contents[largest].prefix(contents[largest].count / 2).write(to: target)
+            let folder = place.folder.path + "/half"
+
+            struct Answer: Decodable {
+                var adopted: [String]
+                var trimmed_bytes: [String: Int]
+                var quarantined: [String: String]
+            }
+            func repair() async throws -> Answer {
+                let result = try await run(
+                    Programs.marsad, ["repair", "--json", "--data", folder], in: place)
+                #expect(result.status == 0, "\(result.errors)")
+                return try JSONDecoder().decode(Answer.self, from: Data(result.output.utf8))
+            }
+            let answer = try await repair()
+            #expect(answer.adopted == [path])
+            #expect(answer.trimmed_bytes.keys.sorted() == [path])
+            #expect(answer.quarantined.isEmpty)
+            let words = try await complaints(ofFFmpegAbout: target.path, in: place)
+            #expect(words == "")
+            let whole = try await CheckAnswer.of(folder + "/recordings", in: place)
+            #expect(whole.frames > 0)
+            #expect(whole.missing == 0)
+            #expect(whole.damaged == 0)
+            // A second repair finds nothing to do.
+            let second = try await repair()
+            #expect(second.adopted.isEmpty)
+        }
+    }
+}
