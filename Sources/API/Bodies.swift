@@ -98,7 +98,8 @@ struct CameraBody: Encodable {
     static func status(_ state: StreamState) -> String {
         switch state.status {
         case .active: "ONLINE"
-        case .connecting: state.lastFrameAt == nil && state.retryCount == 0 ? "CONNECTING" : "OFFLINE"
+        case .connecting:
+            state.lastFrameAt == nil && state.retryCount == 0 ? "CONNECTING" : "OFFLINE"
         case .circuitOpen: "CIRCUIT_OPEN"
         case .failed: "ERROR"
         }
@@ -174,13 +175,16 @@ struct PrepareRequest {
         guard
             let object = try? JSONSerialization.jsonObject(with: Data(buffer: body))
                 as? [String: Any]
-        else { throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"]) }
+        else {
+            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
+        }
         for key in object.keys.sorted() where !Self.keys.contains(key) {
             throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
         }
         func text(_ key: String) throws -> String {
             guard let value = object[key] as? String else {
-                throw MarsadError(.invalidRequest, details: ["key": key, "reason": "a string is required"])
+                throw MarsadError(
+                    .invalidRequest, details: ["key": key, "reason": "a string is required"])
             }
             return value
         }

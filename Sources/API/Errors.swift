@@ -19,19 +19,24 @@ extension MarsadError.Code {
             .init(status: 400, english: "The request is not valid", arabic: "الطلب غير صالح")
         case .invalidTimeRange:
             .init(
-                status: 400, english: "The time range is not valid", arabic: "النطاق الزمني غير صالح")
+                status: 400, english: "The time range is not valid",
+                arabic: "النطاق الزمني غير صالح")
         case .invalidSignature:
             .init(
                 status: 401, english: "The link's signature is not valid",
                 arabic: "توقيع الرابط غير صالح")
         case .notFound:
-            .init(status: 404, english: "There is nothing at this address", arabic: "لا يوجد شيء في هذا العنوان")
+            .init(
+                status: 404, english: "There is nothing at this address",
+                arabic: "لا يوجد شيء في هذا العنوان")
         case .methodNotAllowed:
             .init(
                 status: 405, english: "This address does not take that method",
                 arabic: "هذا العنوان لا يقبل هذه الطريقة")
         case .cameraNotFound:
-            .init(status: 404, english: "There is no such camera", arabic: "لا توجد كاميرا بهذا المعرّف")
+            .init(
+                status: 404, english: "There is no such camera",
+                arabic: "لا توجد كاميرا بهذا المعرّف")
         case .recordingNotFound:
             .init(
                 status: 404, english: "Nothing was recorded in this time",
@@ -42,7 +47,8 @@ extension MarsadError.Code {
             .init(status: 413, english: "The request is too large", arabic: "حجم الطلب كبير جدًا")
         case .unsupportedMediaType:
             .init(
-                status: 415, english: "The body must be JSON", arabic: "يجب أن يكون المحتوى بصيغة JSON")
+                status: 415, english: "The body must be JSON",
+                arabic: "يجب أن يكون المحتوى بصيغة JSON")
         case .cameraUnavailable:
             .init(
                 status: 503, english: "The camera has no picture at the moment",
@@ -52,9 +58,13 @@ extension MarsadError.Code {
                 status: 503, english: "The recording cannot be read at the moment",
                 arabic: "تتعذر قراءة التسجيل حاليًا")
         case .overloaded:
-            .init(status: 503, english: "The server is busy; try again", arabic: "الخادم مشغول، حاول مجددًا")
+            .init(
+                status: 503, english: "The server is busy; try again",
+                arabic: "الخادم مشغول، حاول مجددًا")
         case .internalError:
-            .init(status: 500, english: "Something went wrong on the server", arabic: "حدث خطأ في الخادم")
+            .init(
+                status: 500, english: "Something went wrong on the server",
+                arabic: "حدث خطأ في الخادم")
         }
     }
 }

@@ -35,7 +35,8 @@ struct Gateway: RouterMiddleware {
     let logger: Logger
 
     func handle(
-        _ request: Request, context: Context, next: @concurrent (Request, Context) async throws -> Response
+        _ request: Request, context: Context,
+        next: @concurrent (Request, Context) async throws -> Response
     ) async throws -> Response {
         let begun = world.now()
         var context = context
@@ -107,15 +108,18 @@ struct Gateway: RouterMiddleware {
             "method": request.method.rawValue, "endpoint": context.endpointPath ?? "none",
             "status": "\(response.status.code)",
         ]
-        registry.counter("cctv_api_requests_total", help: "HTTP requests.", labels: labels).increment()
+        registry.counter("cctv_api_requests_total", help: "HTTP requests.", labels: labels)
+            .increment()
         registry.histogram(
-            "cctv_api_request_duration_seconds", help: "Time to answer an HTTP request.", labels: labels
+            "cctv_api_request_duration_seconds", help: "Time to answer an HTTP request.",
+            labels: labels
         ).observe(took)
         logger.debug(
             "request",
             metadata: [
                 "event": "request", "request_id": "\(context.requestID)",
-                "endpoint": "\(context.endpointPath ?? "none")", "status": "\(response.status.code)",
+                "endpoint": "\(context.endpointPath ?? "none")",
+                "status": "\(response.status.code)",
                 "duration_ms": "\(took.saturatingNanoseconds / 1_000_000)",
             ])
     }
@@ -129,7 +133,8 @@ struct Query {
         var values: [String: String] = [:]
         for (name, value) in request.uri.queryParameters {
             guard names.contains(String(name)) else {
-                throw MarsadError(.invalidRequest, details: ["unknown_parameter": String(name.prefix(64))])
+                throw MarsadError(
+                    .invalidRequest, details: ["unknown_parameter": String(name.prefix(64))])
             }
             guard values.updateValue(String(value), forKey: String(name)) == nil else {
                 throw MarsadError(.invalidRequest, details: ["repeated_parameter": String(name)])

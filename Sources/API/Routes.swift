@@ -163,11 +163,14 @@ package struct Routes: Sendable {
                 lastUpdated: services.world.wallTime().description))
     }
 
-    private func snapshot(_ request: Request, _ context: MarsadRequestContext) async throws -> Response {
+    private func snapshot(_ request: Request, _ context: MarsadRequestContext) async throws
+        -> Response
+    {
         let query = try Query(request, allowing: ["width"])
         let width = try query.integer("width", in: 16...3840)
         let camera = try await camera(context)
-        guard let picture = try await services.thumbnails.snapshot(of: camera.id, width: width) else {
+        guard let picture = try await services.thumbnails.snapshot(of: camera.id, width: width)
+        else {
             throw MarsadError(.cameraUnavailable, details: ["camera_id": camera.id.rawValue])
         }
         let state = await services.node.states()[camera.id] ?? StreamState()
@@ -209,7 +212,8 @@ package struct Routes: Sendable {
             let camera = try await camera(context)
             let segment = try context.parameters.require("segment")
             let name = try context.parameters.require("name")
-            return video(try await services.live.media(of: camera.id, segmentID: segment, name: name))
+            return video(
+                try await services.live.media(of: camera.id, segmentID: segment, name: name))
         }
     }
 
@@ -222,7 +226,8 @@ package struct Routes: Sendable {
 
     private func video(_ bytes: ByteBuffer) -> Response {
         Response(
-            status: .ok, headers: [.contentType: "video/mp4", .cacheControl: "private, max-age=600"],
+            status: .ok,
+            headers: [.contentType: "video/mp4", .cacheControl: "private, max-age=600"],
             body: .init(byteBuffer: bytes))
     }
 
@@ -271,7 +276,8 @@ package struct Routes: Sendable {
         let camera = try await camera(try query.cameraID())
         let resolution = try query.integer("resolution_seconds", in: 1...86_400) ?? 1
         guard
-            let range = TimeRange(start: try query.time("start_time"), end: try query.time("end_time")),
+            let range = TimeRange(
+                start: try query.time("start_time"), end: try query.time("end_time")),
             range.end - range.start <= Self.longestTimeline
         else { throw MarsadError(.invalidTimeRange) }
         let timeline = Timeline(
@@ -285,7 +291,8 @@ package struct Routes: Sendable {
         let query = try Query(request, allowing: ["camera_id", "at", "width"])
         let camera = try await camera(try query.cameraID())
         let picture = try await services.thumbnails.thumbnail(
-            of: camera.id, at: try query.time("at"), width: try query.integer("width", in: 16...3840))
+            of: camera.id, at: try query.time("at"),
+            width: try query.integer("width", in: 16...3840))
         return jpeg(picture, [.frameTime: picture.wallTime.description])
     }
 }

@@ -100,7 +100,7 @@ package enum SceneLibrary {
     /// The name carries every setting that shapes the bytes, and a version of the drawing.
     private static func fileName(camera: Int, settings: Settings) -> String {
         let facts =
-            "v1 \(settings.width)x\(settings.height) \(settings.framesPerSecond) "
+            "v2 \(settings.width)x\(settings.height) \(settings.framesPerSecond) "
             + "\(settings.bitsPerSecond) \(settings.gop) \(settings.loopSeconds)"
         var hash = FNV1a()
         hash.combine(ByteBuffer(string: facts))

@@ -18,6 +18,7 @@ package struct SceneRenderer: Sendable {
     private let background: YUVImage
     private let vehicles: [Mover]
     private let people: [Mover]
+    private let noise: SensorNoise
 
     /// One thing that crosses the picture `rounds` times in a loop.
     private struct Mover: Sendable {
@@ -40,6 +41,7 @@ package struct SceneRenderer: Sendable {
             width: width, height: height, isNight: isNight, camera: camera, random: &random)
         vehicles = Self.vehicles(isNight: isNight, random: &random)
         people = Self.people(isNight: isNight, random: &random)
+        noise = SensorNoise(seed: UInt64(truncatingIfNeeded: camera), amplitude: 4)
     }
 
     /// The picture of one frame of the loop, with name, clock and frame code.
@@ -50,6 +52,7 @@ package struct SceneRenderer: Sendable {
         for vehicle in vehicles.sorted(by: { $0.lane < $1.lane }) {
             drawVehicle(vehicle, at: position, into: &image)
         }
+        image.addSensorNoise(noise, frame: index % frameCount)
         drawCaption(index, into: &image)
         FrameCode(
             frame: UInt16(truncatingIfNeeded: index % frameCount),

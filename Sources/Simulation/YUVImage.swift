@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Primitives
 
 /// A colour in limited-range YUV (BT.601 proportions).
 package struct YUVColor: Hashable, Sendable {
@@ -52,6 +53,23 @@ package struct YUVImage: Sendable {
     /// The luma plane alone, one byte a pixel, `width` bytes a row.
     package var luma: ArraySlice<UInt8> { bytes[..<(width * height)] }
 
+    /// Adds what a sensor adds: a little noise in the luma, other in each frame. Without it a drawn
+    /// scene compresses far below the bitrate of a real camera.
+    package mutating func addSensorNoise(_ noise: SensorNoise, frame: Int) {
+        var random = SeededRandom(seed: UInt64(truncatingIfNeeded: frame) &* 0x9E37)
+        let width = width
+        let rows = height
+        bytes.withUnsafeMutableBufferPointer { pixels in
+            for row in 0..<rows {
+                let from = Int(truncatingIfNeeded: random.next() >> 40) % SensorNoise.period
+                for column in 0..<width {
+                    let value = Int(pixels[row * width + column]) + Int(noise.values[(from + column) & (SensorNoise.period - 1)])
+                    pixels[row * width + column] = UInt8(clamping: max(16, value))
+                }
+            }
+        }
+    }
+
     /// Fills a rectangle, clipped to the picture. Chroma is per 2×2 pixels.
     package mutating func fillRectangle(
         x: Int, y: Int, width w: Int, height h: Int, _ color: YUVColor
@@ -85,6 +103,19 @@ package struct YUVImage: Sendable {
             let half = Int(Double(radius * radius - dy * dy).squareRoot())
             fillRectangle(
                 x: centerX - half, y: centerY + dy, width: 2 * half + 1, height: 1, color)
+        }
+    }
+}
+
+/// A table of noise values, made once and read from another place for each row.
+package struct SensorNoise: Sendable {
+    static let period = 1 << 16
+    let values: [Int8]
+
+    package init(seed: UInt64, amplitude: Int8) {
+        var random = SeededRandom(seed: seed)
+        values = (0..<Self.period).map { _ in
+            Int8.random(in: -amplitude...amplitude, using: &random)
         }
     }
 }

@@ -19,7 +19,8 @@ struct CameraCommand: AsyncParsableCommand {
         @Argument(help: "Its address, rtsp://user:password@host:port/path.") var url: String
         @Option(help: "Its name.") var name: String
         @Option(help: "Its name in Arabic.") var nameAr = ""
-        @Option(help: "The agency that owns it: capital letters, digits and _.") var source = "OTHER"
+        @Option(help: "The agency that owns it: capital letters, digits and _.") var source =
+            "OTHER"
         @Flag(help: "Show it without recording it.") var noRecording = false
         @OptionGroup var options: ServerOptions
 
@@ -27,7 +28,8 @@ struct CameraCommand: AsyncParsableCommand {
             do {
                 _ = try RTSPURL(parsing: url)
             } catch {
-                throw ConfigurationError(description: "url: not an rtsp:// address (\(error.reason))")
+                throw ConfigurationError(
+                    description: "url: not an rtsp:// address (\(error.reason))")
             }
             guard let source = Source(source) else {
                 throw ConfigurationError(

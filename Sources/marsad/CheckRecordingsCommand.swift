@@ -68,7 +68,9 @@ struct CheckRecordings: AsyncParsableCommand {
             let bytes = try SegmentFile.read(
                 file, offset: fragment.offset, count: Int(clamping: fragment.size))
             for sample in try FragmentHeader.parse(bytes).samples {
-                guard let unit = bytes.getSlice(at: sample.offset, length: sample.size) else { continue }
+                guard let unit = bytes.getSlice(at: sample.offset, length: sample.size) else {
+                    continue
+                }
                 checker.append(
                     AccessUnit(avcc: unit, decodeTime: 0, isIDR: sample.isSync, wallTime: nil))
             }

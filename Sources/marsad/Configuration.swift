@@ -22,7 +22,8 @@ struct ConfigurationKey: Sendable {
         "MARSAD_" + name.uppercased().replacingOccurrences(of: ".", with: "_")
     }
 
-    static func number(_ name: String, _ value: Int, _ range: ClosedRange<Int>) -> ConfigurationKey {
+    static func number(_ name: String, _ value: Int, _ range: ClosedRange<Int>) -> ConfigurationKey
+    {
         ConfigurationKey(
             name: name, defaultValue: String(value),
             allowed: "a whole number from \(range.lowerBound) to \(range.upperBound)",
@@ -45,7 +46,8 @@ struct ConfigurationKey: Sendable {
         ConfigurationKey(
             name: "data", defaultValue: "data", allowed: "a folder", isValid: { !$0.isEmpty }),
         ConfigurationKey(
-            name: "ingest.camera_networks", defaultValue: "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8",
+            name: "ingest.camera_networks",
+            defaultValue: "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8",
             allowed: "blocks of addresses such as 10.0.0.0/8, separated by commas",
             isValid: { $0.split(separator: ",").allSatisfy { AddressBlock(trimmed($0)) != nil } }),
         number("recording.segment_seconds", 300, 2...3600),
@@ -128,10 +130,13 @@ struct Configuration {
         }
     }
 
-    private static func flatten(_ node: Any, prefix: String, file: String) throws -> [(String, String)] {
+    private static func flatten(_ node: Any, prefix: String, file: String) throws -> [(
+        String, String
+    )] {
         if let map = node as? [String: Any] {
             return try map.flatMap {
-                try flatten($0.value, prefix: prefix.isEmpty ? $0.key : prefix + "." + $0.key, file: file)
+                try flatten(
+                    $0.value, prefix: prefix.isEmpty ? $0.key : prefix + "." + $0.key, file: file)
             }
         }
         if let list = node as? [Any] {

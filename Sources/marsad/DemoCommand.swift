@@ -77,7 +77,9 @@ struct Demo: AsyncParsableCommand {
                 id: id, name: place.english + suffix, nameArabic: place.arabic + suffix,
                 source: source, address: Redacted("rtsp://127.0.0.1:\(port)/camera_\(number)"),
                 createdAt: now + .microseconds(number))
-            if let known = try await folder.cameras.camera(id) { camera.createdAt = known.createdAt }
+            if let known = try await folder.cameras.camera(id) {
+                camera.createdAt = known.createdAt
+            }
             try await folder.cameras.put(camera)
         }
         for camera in try await folder.cameras.all() where !wanted.contains(camera.id) {

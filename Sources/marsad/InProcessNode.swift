@@ -27,7 +27,9 @@ struct InProcessNode: CameraNode {
     func states() async -> [CameraID: StreamState] { ingest.states() }
 
     func keyframe(of id: CameraID) async -> Keyframe? {
-        guard let (unit, sets) = ingest.keyframe(of: id), let wallTime = unit.wallTime else { return nil }
+        guard let (unit, sets) = ingest.keyframe(of: id), let wallTime = unit.wallTime else {
+            return nil
+        }
         return Keyframe(
             sps: Array(sets.sps.readableBytesView), pps: Array(sets.pps.readableBytesView),
             avcc: Array(unit.avcc.readableBytesView), wallTime: wallTime)

@@ -160,7 +160,8 @@ struct Installation: Service {
                 "recordings repaired",
                 metadata: [
                     "event": "repaired", "adopted": "\(report.adopted.count)",
-                    "trimmed": "\(report.trimmed.count)", "quarantined": "\(report.quarantined.count)",
+                    "trimmed": "\(report.trimmed.count)",
+                    "quarantined": "\(report.quarantined.count)",
                 ])
         }
         await withTaskGroup(of: Void.self) { group in

@@ -12,7 +12,8 @@ struct Marsad: AsyncParsableCommand {
         abstract: "A video management system for city-scale CCTV.",
         version: Installation.version,
         subcommands: [
-            Serve.self, Demo.self, CameraCommand.self, Simulate.self, Repair.self, CheckRecordings.self,
+            Serve.self, Demo.self, CameraCommand.self, Simulate.self, Repair.self,
+            CheckRecordings.self,
         ])
 
     /// Exit codes of the contract: 0 done, 1 failed, 2 wrong usage or configuration.

@@ -24,7 +24,8 @@ struct Repair: AsyncParsableCommand {
         let folder = try await DataFolder.open(
             try options.configuration().text("data"), world: world, exclusive: true)
         let report = try await SegmentRepair(
-            dataFolder: folder.path, index: RecordingIndex(database: folder.database), isDryRun: dryRun
+            dataFolder: folder.path, index: RecordingIndex(database: folder.database),
+            isDryRun: dryRun
         ).run(at: world.wallTime())
         let result = Result(
             adopted: report.adopted, trimmed_bytes: report.trimmed, quarantined: report.quarantined)

@@ -17,7 +17,8 @@ struct ServerOptions: ParsableArguments {
     @Option(help: "The HTTP address (loopback, until accounts exist).") var httpHost: String?
     @Option(name: .customLong("set"), help: "Any configuration key, as key=value.")
     var settings: [String] = []
-    @Flag(help: "Print every key, its value and where it came from, and stop.") var printConfig = false
+    @Flag(help: "Print every key, its value and where it came from, and stop.") var printConfig =
+        false
     @Flag(help: "Print the ready line as JSON on stdout.") var json = false
 
     /// - Parameter overrides: what a command changes of the defaults; the user's own values win.

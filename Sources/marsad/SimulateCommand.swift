@@ -52,7 +52,8 @@ struct Simulate: AsyncParsableCommand {
         private func drawn() async throws -> [Clip] {
             let parts = size.split(separator: "x").compactMap { Int($0) }
             guard parts.count == 2 else {
-                throw ConfigurationError(description: "--size is \"\(size)\"; allowed: such as 1280x720")
+                throw ConfigurationError(
+                    description: "--size is \"\(size)\"; allowed: such as 1280x720")
             }
             let settings = SceneLibrary.Settings(
                 cameras: count, width: parts[0], height: parts[1], framesPerSecond: fps,
@@ -72,7 +73,8 @@ struct Simulate: AsyncParsableCommand {
             let digits = factor == 1 ? bitrate : String(bitrate.dropLast())
             guard let number = Double(digits), (0.05...100).contains(number * Double(factor) / 1e6)
             else {
-                throw ConfigurationError(description: "--bitrate is \"\(bitrate)\"; allowed: 50k to 100M")
+                throw ConfigurationError(
+                    description: "--bitrate is \"\(bitrate)\"; allowed: 50k to 100M")
             }
             return Int(number * Double(factor))
         }

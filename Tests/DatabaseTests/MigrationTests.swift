@@ -32,19 +32,19 @@ import Testing
         let engine = try await migrated(file)
         let expected = [
             "cameras": """
-                id name name_ar source folder_id origin rtsp_url milestone_id recording_server \
-                supports_ptz recording_mode retention_days metadata created_at updated_at deleted_at
-                """,
+            id name name_ar source folder_id origin rtsp_url milestone_id recording_server \
+            supports_ptz recording_mode retention_days metadata created_at updated_at deleted_at
+            """,
             "video_sessions": """
-                id camera_id camera_name camera_name_ar source start_time end_time status \
-                storage_mode total_size_bytes segment_count
-                """,
+            id camera_id camera_name camera_name_ar source start_time end_time status \
+            storage_mode total_size_bytes segment_count
+            """,
             "video_segments": """
-                id session_id camera_id source sequence_number start_time end_time duration_ms \
-                size_bytes storage_path storage_backend copies codec resolution bitrate_kbps \
-                has_motion objects_detected sha256 fragment_index merkle_root previous_hash \
-                signature clock damaged created_at
-                """,
+            id session_id camera_id source sequence_number start_time end_time duration_ms \
+            size_bytes storage_path storage_backend copies codec resolution bitrate_kbps \
+            has_motion objects_detected sha256 fragment_index merkle_root previous_hash \
+            signature clock damaged created_at
+            """,
             "gaps": "camera_id start_time end_time reason details",
             "settings": "name version document updated_at updated_by",
         ]
@@ -117,7 +117,8 @@ import Testing
         let known = Schema.migrations.count
         try await engine.execute(
             Statement(
-                "INSERT INTO schema_migrations VALUES (?, 'later', 0)", [.integer(Int64(known + 1))]))
+                "INSERT INTO schema_migrations VALUES (?, 'later', 0)", [.integer(Int64(known + 1))]
+            ))
         let expected = DatabaseError.schemaTooNew(found: known + 1, known: known)
         await #expect(throws: expected) { try await Migrator(engine: engine).check() }
         await #expect(throws: expected) {

@@ -23,7 +23,8 @@ final class TemporaryDatabase {
     private func table(in file: TemporaryDatabase) async throws -> SQLiteEngine {
         let engine = try SQLiteEngine(path: file.path)
         try await engine.execute(
-            Statement("CREATE TABLE t (id TEXT NOT NULL PRIMARY KEY, n INTEGER, r REAL, b BLOB) STRICT"))
+            Statement(
+                "CREATE TABLE t (id TEXT NOT NULL PRIMARY KEY, n INTEGER, r REAL, b BLOB) STRICT"))
         return engine
     }
 

@@ -44,7 +44,8 @@ struct FirstKeyframe {
 
     func jpeg(width: Int? = nil, quality: Int = 80) throws(DecodingError) -> ByteBuffer {
         try KeyframeDecoder.jpeg(
-            parameterSets: sps, pps: pps, accessUnitAVCC: accessUnit, width: width, quality: quality)
+            parameterSets: sps, pps: pps, accessUnitAVCC: accessUnit, width: width, quality: quality
+        )
     }
 }
 
@@ -145,7 +146,8 @@ struct KeyframeDecoderTests {
             }
             do {
                 _ = try KeyframeDecoder.jpeg(
-                    parameterSets: ByteBuffer(bytes: mutated[0]), pps: ByteBuffer(bytes: mutated[1]),
+                    parameterSets: ByteBuffer(bytes: mutated[0]),
+                    pps: ByteBuffer(bytes: mutated[1]),
                     accessUnitAVCC: ByteBuffer(bytes: mutated[2]), width: 64, quality: 50)
             } catch {
                 errors += 1

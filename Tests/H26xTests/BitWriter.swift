@@ -1,9 +1,8 @@
 // Writes parameter sets for the tests, field by field as the standard lists them.
 // SPDX-License-Identifier: Apache-2.0
 
-import NIOCore
-
 import H26x
+import NIOCore
 
 /// Bits, most significant first, and Exp-Golomb codes (H.264 §9.1).
 struct BitWriter {

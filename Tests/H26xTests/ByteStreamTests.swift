@@ -1,11 +1,10 @@
 // NAL units between start codes, behind lengths, and inside SEI messages.
 // SPDX-License-Identifier: Apache-2.0
 
+import H26x
 import NIOCore
 import Primitives
 import Testing
-
-import H26x
 
 private func buffers(_ units: [[UInt8]]) -> [ByteBuffer] { units.map { ByteBuffer(bytes: $0) } }
 

@@ -1,10 +1,9 @@
 // Parameter sets that real cameras announced in their session descriptions.
 // SPDX-License-Identifier: Apache-2.0
 
+import H26x
 import NIOCore
 import Testing
-
-import H26x
 
 @Suite("Cameras' parameter sets")
 struct CameraTests {

@@ -1,11 +1,10 @@
 // Parameter sets: of the test's own making, of real cameras, and damaged.
 // SPDX-License-Identifier: Apache-2.0
 
+import H26x
 import NIOCore
 import Primitives
 import Testing
-
-import H26x
 
 @Suite("Sequence parameter sets")
 struct SequenceParameterSetTests {

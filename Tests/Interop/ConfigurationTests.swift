@@ -9,10 +9,16 @@ extension InteropTests {
         @Test(
             "is refused before anything starts",
             arguments: [
-                ("recording.segment_seconds=0", ["recording.segment_seconds", "\"0\"", "2", "3600"]),
+                (
+                    "recording.segment_seconds=0",
+                    ["recording.segment_seconds", "\"0\"", "2", "3600"]
+                ),
                 ("retention.days=soon", ["retention.days", "\"soon\"", "3650"]),
                 ("http.host=0.0.0.0", ["http.host", "\"0.0.0.0\"", "loopback"]),
-                ("ingest.camera_networks=lan", ["ingest.camera_networks", "\"lan\"", "10.0.0.0/8"]),
+                (
+                    "ingest.camera_networks=lan",
+                    ["camera_networks", "\"lan\"", "10.0.0.0/8"]
+                ),
                 ("log.level=loud", ["log.level", "\"loud\"", "debug"]),
                 ("htpp.port=80", ["htpp.port", "http.port"]),
             ])

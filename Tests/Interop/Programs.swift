@@ -10,7 +10,8 @@ import Testing
     .serialized, .timeLimit(.minutes(4)),
     .enabled(
         if: Programs.areThere,
-        "SKIPPED: needs ffmpeg and .build/release/marsad (swift build -c release --product marsad)"))
+        "SKIPPED: needs ffmpeg and .build/release/marsad (swift build -c release --product marsad)")
+)
 struct InteropTests {}
 
 /// What an interop test could not do.

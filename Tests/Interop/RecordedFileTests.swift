@@ -64,7 +64,8 @@ extension InteropTests {
         private func repairsHalf(of files: [String], in place: Place) async throws {
             let root = place.folder.appendingPathComponent("data/recordings")
             let contents = try files.map { try Data(contentsOf: root.appendingPathComponent($0)) }
-            let largest = try #require(contents.indices.max { contents[$0].count < contents[$1].count })
+            let largest = try #require(
+                contents.indices.max { contents[$0].count < contents[$1].count })
             let path = "recordings/" + files[largest]
             let target = place.folder.appendingPathComponent("half/" + path)
             try FileManager.default.createDirectory(

@@ -31,7 +31,8 @@ struct SimulatorProgram {
         if let credentials { arguments += ["--credentials", credentials] }
         let program = try RunningProgram(Programs.marsad, arguments, in: place)
         do {
-            return SimulatorProgram(program: program, url: try await program.readyURL(within: .seconds(60)))
+            return SimulatorProgram(
+                program: program, url: try await program.readyURL(within: .seconds(60)))
         } catch {
             program.kill()
             throw error
@@ -47,7 +48,8 @@ struct SimulatorProgram {
 /// `marsad camera add`: the id of the new camera.
 func addCamera(_ address: String, name: String, in place: Place) async throws -> String {
     let result = try await run(
-        Programs.marsad, ["camera", "add", address, "--name", name, "--data", place.data], in: place)
+        Programs.marsad, ["camera", "add", address, "--name", name, "--data", place.data], in: place
+    )
     guard result.status == 0 else { throw InteropError(result.errors) }
     return result.output.trimmingCharacters(in: .whitespacesAndNewlines)
 }
@@ -96,7 +98,8 @@ struct ServerProgram {
                 "--set", "recording.segment_seconds=\(segmentSeconds)",
             ], in: place)
         do {
-            return ServerProgram(program: program, url: try await program.readyURL(within: .seconds(30)))
+            return ServerProgram(
+                program: program, url: try await program.readyURL(within: .seconds(30)))
         } catch {
             program.kill()
             throw error
@@ -134,7 +137,8 @@ struct ServerProgram {
     {
         let answer = try await answer(path, body: body)
         guard answer.status == 200 else {
-            throw InteropError("\(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))")
+            throw InteropError(
+                "\(path): \(answer.status) \(String(decoding: answer.body, as: UTF8.self))")
         }
         return try JSONDecoder().decode(type, from: answer.body)
     }

@@ -3,10 +3,9 @@
 
 import Foundation
 import H26x
+import MP4
 import NIOCore
 import Testing
-
-import MP4
 
 /// The video of one shared clip: one track, no B-frames, 4-byte NAL unit lengths.
 struct ClipReader {

@@ -3,11 +3,10 @@
 
 import Foundation
 import H26x
+import MP4
 import NIOCore
 import Primitives
 import Testing
-
-import MP4
 
 @Suite("Init segments")
 struct InitSegmentTests {

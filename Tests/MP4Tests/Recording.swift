@@ -2,9 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import H26x
-import NIOCore
-
 import MP4
+import NIOCore
 
 /// A file as the recorder would write it, and where its parts end.
 struct Recording {

@@ -8,9 +8,8 @@ import NIOPosix
 import Primitives
 import RTP
 import RTSP
-import Testing
-
 import Simulation
+import Testing
 
 private let hasFFmpeg =
     FFmpegProgram.ffmpeg.location != nil && FFmpegProgram.ffprobe.location != nil

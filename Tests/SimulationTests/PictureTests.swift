@@ -2,9 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Primitives
-import Testing
-
 import Simulation
+import Testing
 
 @Suite("Pictures")
 struct PictureTests {

@@ -4,9 +4,8 @@
 import H26x
 import NIOCore
 import Primitives
-import Testing
-
 import Simulation
+import Testing
 
 @Suite("Stamps")
 struct StampTests {

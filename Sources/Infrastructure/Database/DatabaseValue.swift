@@ -55,7 +55,8 @@ package struct Statement: Hashable, Sendable {
     }
 
     package init(
-        _ sql: String, _ values: [DatabaseValue] = [], expecting expectation: Expectation = .anything
+        _ sql: String, _ values: [DatabaseValue] = [],
+        expecting expectation: Expectation = .anything
     ) {
         self.sql = sql
         self.values = values

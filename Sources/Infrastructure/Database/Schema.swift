@@ -20,7 +20,8 @@ package enum Schema {
         init(_ dialect: SQLDialect) {
             switch dialect {
             case .sqlite: (integer, real, blob, end) = ("INTEGER", "REAL", "BLOB", ") STRICT")
-            case .postgresql: (integer, real, blob, end) = ("BIGINT", "DOUBLE PRECISION", "BYTEA", ")")
+            case .postgresql:
+                (integer, real, blob, end) = ("BIGINT", "DOUBLE PRECISION", "BYTEA", ")")
             }
         }
     }

@@ -51,7 +51,8 @@ package enum Scrubber {
             }
             result += original[index..<(index + name.count)]
             result += mask
-            index = lowered[(index + name.count)...].firstIndex(of: UInt8(ascii: "&"))
+            index =
+                lowered[(index + name.count)...].firstIndex(of: UInt8(ascii: "&"))
                 ?? original.count
         }
         return result

@@ -37,7 +37,8 @@ package struct CameraStore: Sendable {
                     .text(camera.id.rawValue), .text(camera.name), .text(camera.nameArabic),
                     .text(camera.source.rawValue), .text(sealed),
                     .text(camera.recordingMode.rawValue), DatabaseValue(camera.retentionDays),
-                    .integer(camera.createdAt.microseconds), .integer(camera.updatedAt.microseconds),
+                    .integer(camera.createdAt.microseconds),
+                    .integer(camera.updatedAt.microseconds),
                 ]))
     }
 

@@ -124,7 +124,8 @@ final class CameraSupervisor: RTSPClientDelegate {
         let address: SocketAddress
         switch result {
         case .failure:
-            return ended(CameraFailure(.address, "the host name has no address"), at: shared.world.now())
+            return ended(
+                CameraFailure(.address, "the host name has no address"), at: shared.world.now())
         case .success(let found):
             address = found
         }
@@ -138,7 +139,8 @@ final class CameraSupervisor: RTSPClientDelegate {
             nonce: { [world = shared.world] in world.secureRandomBytes(8).hex })
         let handler = RTSPClientHandler(
             session: session, delegate: self,
-            wall: WallAnchor(wallTime: shared.world.wallTime(), instant: now), now: shared.world.now)
+            wall: WallAnchor(wallTime: shared.world.wallTime(), instant: now), now: shared.world.now
+        )
         let boundHandler = NIOLoopBound(handler, eventLoop: eventLoop)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         ClientBootstrap(group: eventLoop)
@@ -147,7 +149,9 @@ final class CameraSupervisor: RTSPClientDelegate {
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(
                 .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 16_384, maximum: 65_536))
+                value: AdaptiveRecvByteBufferAllocator(
+                    minimum: 2048, initial: 16_384, maximum: 65_536)
+            )
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(boundHandler.value)
@@ -171,7 +175,8 @@ final class CameraSupervisor: RTSPClientDelegate {
             guard channel.isActive else { return }
             connection = .open(channel, handler, attempt: attempt)
         case .failure(let error):
-            let isTimeout = if case .connectTimeout? = error as? ChannelError { true } else { false }
+            let isTimeout =
+                if case .connectTimeout? = error as? ChannelError { true } else { false }
             let failure =
                 isTimeout
                 ? CameraFailure(.timeout, "no TCP connection within 10 s")

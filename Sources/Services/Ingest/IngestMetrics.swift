@@ -34,7 +34,8 @@ final class IngestMetrics: Sendable {
             let key = source.rawValue + "/" + kind.rawValue
             if let known = handles.failures[key] { return known }
             let counter = registry.counter(
-                "cctv_ingest_failures_total", help: "Ended or failed camera connections, by reason.",
+                "cctv_ingest_failures_total",
+                help: "Ended or failed camera connections, by reason.",
                 labels: ["source": source.rawValue, "reason": kind.rawValue])
             handles.failures[key] = counter
             return counter
@@ -46,7 +47,8 @@ final class IngestMetrics: Sendable {
             let key = source.rawValue + "/" + reason.rawValue
             if let known = handles.discarded[key] { return known }
             let counter = registry.counter(
-                "cctv_ingest_discarded_total", help: "Packets and units of cameras not used, by reason.",
+                "cctv_ingest_discarded_total",
+                help: "Packets and units of cameras not used, by reason.",
                 labels: ["source": source.rawValue, "reason": reason.rawValue])
             handles.discarded[key] = counter
             return counter

@@ -19,7 +19,10 @@ final class IngestShared: Sendable {
     let resolver: NIOThreadPool
     private let connects = Mutex(0)
 
-    init(world: World, policy: NetworkPolicy, logger: Logger, metrics: IngestMetrics, resolver: NIOThreadPool) {
+    init(
+        world: World, policy: NetworkPolicy, logger: Logger, metrics: IngestMetrics,
+        resolver: NIOThreadPool
+    ) {
         self.world = world
         self.policy = policy
         self.logger = logger

@@ -39,7 +39,8 @@ package struct AddressBlock: Sendable, Equatable, CustomStringConvertible {
             return withUnsafeBytes(of: v4.address) { Array($0[4..<8]) }  // sockaddr_in.sin_addr
         case .v6(let v6):
             let bytes = withUnsafeBytes(of: v6.address) { Array($0[8..<24]) }  // sin6_addr
-            let mapped = bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 255 && bytes[11] == 255
+            let mapped =
+                bytes.prefix(10).allSatisfy { $0 == 0 } && bytes[10] == 255 && bytes[11] == 255
             return mapped ? Array(bytes.suffix(4)) : bytes
         case .unixDomainSocket:
             return []

@@ -61,7 +61,9 @@ final class RTSPClientHandler: ChannelInboundHandler {
         // Keep-alive deadlines are tens of seconds: a tick a second serves them, and no timer is
         // re-armed for each packet.
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        ticker = context.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) {
+        ticker = context.eventLoop.scheduleRepeatedTask(
+            initialDelay: .seconds(1), delay: .seconds(1)
+        ) {
             _ in
             let (handler, context) = bound.value
             let now = handler.now()
@@ -80,7 +82,8 @@ final class RTSPClientHandler: ChannelInboundHandler {
         ticker?.cancel()
         ticker = nil
         session.disconnected(at: now())
-        fail(CameraFailure(.closed, "the camera closed the connection"), context: context, at: now())
+        fail(
+            CameraFailure(.closed, "the camera closed the connection"), context: context, at: now())
         context.fireChannelInactive()
     }
 
@@ -93,7 +96,9 @@ final class RTSPClientHandler: ChannelInboundHandler {
         hasFailed = true
         session.teardown(at: now())
         while let output = session.pollOutput() {
-            if case .send(let bytes) = output { context.write(wrapOutboundOut(bytes), promise: nil) }
+            if case .send(let bytes) = output {
+                context.write(wrapOutboundOut(bytes), promise: nil)
+            }
         }
         context.flush()
         context.close(promise: nil)

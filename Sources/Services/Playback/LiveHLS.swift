@@ -51,7 +51,8 @@ package struct LiveHLS: Sendable {
     }
 
     /// The bytes of `{segment id}/{first fragment}.m4s` or `{segment id}/init.mp4`.
-    package func media(of id: CameraID, segmentID: String, name: String) async throws -> ByteBuffer {
+    package func media(of id: CameraID, segmentID: String, name: String) async throws -> ByteBuffer
+    {
         let pieces = try await pieces(of: id)
         if name == "init.mp4", let piece = pieces.first(where: { $0.segment.id == segmentID }) {
             return try await MediaReader.initSegment(of: piece.segment, from: node)

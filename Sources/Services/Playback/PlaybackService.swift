@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Domain
-import Manifests
 import MP4
+import Manifests
 package import NIOCore
 package import Observability
 package import Primitives
@@ -13,14 +13,16 @@ package struct RecordingCatalog: Sendable {
     /// Segments of a camera in a range, oldest first, those still being written among them.
     package var segments: @Sendable (CameraID, TimeRange) async throws -> [Segment]
     package var gaps: @Sendable (CameraID, TimeRange) async throws -> [Gap]
-    package var nearest: @Sendable (CameraID, WallTime) async throws -> (before: WallTime?, after: WallTime?)
+    package var nearest:
+        @Sendable (CameraID, WallTime) async throws -> (before: WallTime?, after: WallTime?)
 
     package init(
         segments: @escaping @Sendable (CameraID, TimeRange) async throws -> [Segment],
         gaps: @escaping @Sendable (CameraID, TimeRange) async throws -> [Gap],
-        nearest: @escaping @Sendable (CameraID, WallTime) async throws -> (
-            before: WallTime?, after: WallTime?
-        )
+        nearest:
+            @escaping @Sendable (CameraID, WallTime) async throws -> (
+                before: WallTime?, after: WallTime?
+            )
     ) {
         self.segments = segments
         self.gaps = gaps
@@ -83,7 +85,8 @@ package actor PlaybackService {
         let begun = world.now()
         guard range.end - range.start <= Self.longestRange, range.start < range.end else {
             throw MarsadError(
-                .invalidTimeRange, details: ["longest_seconds": "\(Int(Self.longestRange.inSeconds))"])
+                .invalidTimeRange,
+                details: ["longest_seconds": "\(Int(Self.longestRange.inSeconds))"])
         }
         let segments = try await catalog.segments(id, range)
         let pieces = PieceCutter.pieces(of: segments, in: range, origin: range.start)
@@ -156,7 +159,8 @@ package actor PlaybackService {
     }
 
     /// The bytes behind a link: `init-{n}.mp4` or `{n}.m4s`.
-    package func media(_ sessionID: String, name: String, token: String) async throws -> ByteBuffer {
+    package func media(_ sessionID: String, name: String, token: String) async throws -> ByteBuffer
+    {
         let path = "\(Self.root)/segment/\(sessionID)/\(name)"
         let session = try use(sessionID, path: path, token: token)
         guard let (index, isInit) = Self.parse(name), session.pieces.indices.contains(index) else {
@@ -170,7 +174,9 @@ package actor PlaybackService {
 
     private static func parse(_ name: String) -> (index: Int, isInit: Bool)? {
         if name.hasSuffix(".m4s"), let index = Int(name.dropLast(4)) { return (index, false) }
-        if name.hasPrefix("init-"), name.hasSuffix(".mp4"), let index = Int(name.dropFirst(5).dropLast(4)) {
+        if name.hasPrefix("init-"), name.hasSuffix(".mp4"),
+            let index = Int(name.dropFirst(5).dropLast(4))
+        {
             return (index, true)
         }
         return nil
@@ -178,11 +184,14 @@ package actor PlaybackService {
 
     // MARK: Sessions
 
-    private func use(_ sessionID: String, path: String, token: String) throws(MarsadError) -> Session {
+    private func use(_ sessionID: String, path: String, token: String) throws(MarsadError)
+        -> Session
+    {
         guard let session = sessions[sessionID] else { throw MarsadError(.notFound) }
         let now = world.wallTime()
         try signer.verify(
-            token, for: .init(path: path, sessionID: sessionID, cameraID: session.cameraID), at: now)
+            token, for: .init(path: path, sessionID: sessionID, cameraID: session.cameraID), at: now
+        )
         return try use(sessionID)
     }
 

@@ -38,7 +38,9 @@ package struct Thumbnails: Sendable {
     }
 
     /// The recorded keyframe nearest to a time, at most ten seconds away.
-    package func thumbnail(of id: CameraID, at time: WallTime, width: Int?) async throws -> Thumbnail {
+    package func thumbnail(of id: CameraID, at time: WallTime, width: Int?) async throws
+        -> Thumbnail
+    {
         let notFound = MarsadError(.recordingNotFound, details: ["camera_id": id.rawValue])
         guard let range = TimeRange(start: time + .seconds(-10), end: time + .seconds(10)) else {
             throw notFound

@@ -202,7 +202,8 @@ package final class Recorder {
         append(&run, duration: run.lastDuration)
         submitFragment(&run, nextDecodeTime: run.pending.decodeTime)
         spool.submit(.close)
-        let end = run.wallTime(at: run.lastArrival) + .microseconds(Int64(run.lastDuration) * 100 / 9)
+        let end =
+            run.wallTime(at: run.lastArrival) + .microseconds(Int64(run.lastDuration) * 100 / 9)
         state = .waiting(since: end, reason)
     }
 
@@ -215,7 +216,8 @@ package final class Recorder {
             segments[0].fragments.append(entry)
             // Media time and the clock agree within a frame over five minutes; the row's end is what
             // the next segment's start continues.
-            segments[0].end = segments[0].wallTime(of: entry) + .microseconds(Int64(entry.duration) * 100 / 9)
+            segments[0].end =
+                segments[0].wallTime(of: entry) + .microseconds(Int64(entry.duration) * 100 / 9)
             publishOpen()
         case .closed:
             finishOldest(damaged: false)

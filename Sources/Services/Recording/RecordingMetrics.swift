@@ -28,7 +28,8 @@ struct RecordingMetrics: Sendable {
             labels: labels
         ).set(Double(used))
         registry.gauge(
-            "cctv_storage_capacity_bytes", help: "Bytes of the volume of recordings.", labels: labels
+            "cctv_storage_capacity_bytes", help: "Bytes of the volume of recordings.",
+            labels: labels
         ).set(Double(capacity))
     }
 }

@@ -111,7 +111,8 @@ package struct RecordingService: Sendable {
                 try await makeRoom()
             } catch {
                 shared.logger.error(
-                    "retention failed", metadata: ["event": "retention_failed", "error": "\(error)"])
+                    "retention failed",
+                    metadata: ["event": "retention_failed", "error": "\(error)"])
             }
         }
     }

@@ -72,7 +72,9 @@ package final class RecordingShared: Sendable {
 
     /// Whether a file is still being written or waits for its row.
     package var isSettled: Bool {
-        state.withLock { $0.open.values.allSatisfy(\.isEmpty) && $0.closed.values.allSatisfy(\.isEmpty) }
+        state.withLock {
+            $0.open.values.allSatisfy(\.isEmpty) && $0.closed.values.allSatisfy(\.isEmpty)
+        }
     }
 
     func lastEnd(of id: CameraID) -> WallTime? { state.withLock { $0.lastEnds[id] } }

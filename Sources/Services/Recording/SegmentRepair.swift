@@ -87,7 +87,8 @@ package struct SegmentRepair: Sendable {
             if !isDryRun { try trim(descriptor, path: path, from: scan.validLength, to: length) }
         }
         return try segment(
-            scan, stamp, sets: (sets.sequence.codecString, sets.sequence.width, sets.sequence.height),
+            scan, stamp,
+            sets: (sets.sequence.codecString, sets.sequence.width, sets.sequence.height),
             path: path, source: source, cameraID: cameraID,
             initSize: UInt32(clamping: initRange.upperBound), descriptor)
     }

@@ -1,0 +1,122 @@
+// Cameras on a real SQLite file: what is stored, and what must not be readable in it.
+// SPDX-License-Identifier: Apache-2.0
+
+import Database
+import Domain
+import Foundation
+import Primitives
+import Testing
+
+@testable import Ingest
+
+@Suite struct CameraStoreTests {
+    private static let key = [UInt8](repeating: 7, count: 32)
+
+    /// Runs `body` on a fresh database file in a folder of its own.
+    private func withDatabase(_ body: (SQLiteEngine, URL) async throws -> Void) async throws {
+        let folder = FileManager.default.temporaryDirectory
+            .appendingPathComponent("marsad-cameras-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let engine = try SQLiteEngine(path: folder.appendingPathComponent("m.sqlite").path)
+        try await Migrator(engine: engine).migrate(at: WallTime(microseconds: 1))
+        try await body(engine, folder)
+        try await engine.close()
+    }
+
+    private func camera(_ last: Int = 1, createdAt: Int64 = 1000) throws -> Camera {
+        let id = "3f2504e0-4f89-41d3-9a0c-" + padded(last, 12)
+        return Camera(
+            id: try #require(CameraID(id)), name: "Gate '\(last)'", nameArabic: "بوابة",
+            source: try #require(Source("METRO")),
+            address: Redacted("rtsp://viewer:hunter2secret@10.0.0.1:554/stream"),
+            retentionDays: 30, createdAt: WallTime(microseconds: createdAt))
+    }
+
+    @Test("a camera is found as it was put, and put again it is changed, not doubled")
+    func putTwice() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            var camera = try camera()
+            try await store.put(camera)
+            #expect(try await store.camera(camera.id) == camera)
+            camera.name = "New name"
+            camera.address = Redacted("rtsp://10.0.0.2/")
+            camera.recordingMode = .off
+            camera.retentionDays = nil
+            camera.updatedAt = WallTime(microseconds: 2000)
+            try await store.put(camera)
+            #expect(try await store.all() == [camera])
+        }
+    }
+
+    @Test("cameras are listed in the order they were added")
+    func order() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            for (last, time) in [(3, Int64(30)), (1, 20), (2, 10)] {
+                try await store.put(try camera(last, createdAt: time))
+            }
+            let names = try await store.all().map(\.name)
+            #expect(names == ["Gate '2'", "Gate '1'", "Gate '3'"])
+        }
+    }
+
+    @Test("a removed camera is gone, removing it again finds nothing, and it can come back")
+    func removal() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            let camera = try camera()
+            let now = WallTime(microseconds: 5000)
+            try await store.put(camera)
+            #expect(try await store.remove(camera.id, at: now))
+            #expect(try await store.camera(camera.id) == nil)
+            #expect(try await store.all().isEmpty)
+            #expect(try await !store.remove(camera.id, at: now))
+            try await store.put(camera)
+            #expect(try await store.all() == [camera])
+        }
+    }
+
+    @Test("no byte of an address is readable in the database's files")
+    func sealed() async throws {
+        try await withDatabase { engine, folder in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            try await store.put(try camera())
+            let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+            #expect(!names.isEmpty)
+            var sawName = false
+            for name in names {
+                let data = try Data(contentsOf: folder.appendingPathComponent(name))
+                for secret in ["hunter2secret", "viewer:", "rtsp://", "10.0.0.1"] {
+                    #expect(data.range(of: Data(secret.utf8)) == nil, "\(secret) in \(name)")
+                    let base64 = Data(secret.utf8).base64EncodedString().prefix(8)
+                    #expect(data.range(of: Data(base64.utf8)) == nil, "\(secret) in \(name)")
+                }
+                if data.range(of: Data("Gate".utf8)) != nil { sawName = true }
+            }
+            #expect(sawName, "the row must be in the files that were searched")
+        }
+    }
+
+    @Test("an address opens only with its key and for its own camera")
+    func bound() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            try await store.put(try camera(1))
+            try await store.put(try camera(2))
+            let other = CameraStore(
+                database: engine, instanceKey: [UInt8](repeating: 8, count: 32))
+            await #expect(throws: (any Error).self) { try await other.all() }
+            try await engine.execute(
+                Statement(
+                    """
+                    UPDATE cameras SET rtsp_url = (SELECT rtsp_url FROM cameras WHERE id = ?)
+                    WHERE id = ?
+                    """,
+                    [.text(try camera(1).id.rawValue), .text(try camera(2).id.rawValue)]))
+            let moved = try camera(2).id
+            await #expect(throws: (any Error).self) { try await store.camera(moved) }
+        }
+    }
+}

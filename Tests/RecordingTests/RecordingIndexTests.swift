@@ -1,0 +1,127 @@
+// The rows of recordings on SQLite: added once, found by range, removed in order.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import Primitives
+import Testing
+
+@testable import Recording
+
+@Suite struct RecordingIndexTests {
+    private static func at(_ seconds: Int64) -> WallTime {
+        WallTime(microseconds: 1_748_736_000_000_000 + seconds * 1_000_000)
+    }
+
+    private func segment(_ number: Int, run: String = "run") throws -> Segment {
+        let camera = try RecordingRig.camera()
+        let start = Self.at(Int64(number) * 10)
+        return Segment(
+            id: "segment-\(number)", runID: run, cameraID: camera.id, source: camera.source,
+            sequenceNumber: number, start: start, end: start + .seconds(10),
+            path: "recordings/\(number).mp4", initSize: 700,
+            fragments: [
+                FragmentEntry(
+                    offset: 816, size: 9000, decodeTime: Int64(number) * 900_000,
+                    duration: 900_000, sampleCount: 250, startsWithSync: true,
+                    hash: [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 32))
+            ], codec: "avc1.42C00A", width: 640, height: 480)
+    }
+
+    private func range(_ start: Int64, _ end: Int64) throws -> TimeRange {
+        try #require(TimeRange(start: Self.at(start), end: Self.at(end)))
+    }
+
+    private func withIndex(_ body: (RecordingIndex) async throws -> Void) async throws {
+        let folder = try TemporaryFolder()
+        let engine = try await RecordingRig.database(in: folder)
+        try await body(RecordingIndex(database: engine))
+        try await engine.close()
+    }
+
+    @Test("a segment added twice is there once, as it was")
+    func addTwice() async throws {
+        try await withIndex { index in
+            let segment = try segment(0)
+            for _ in 0..<2 {
+                try await index.add(segment, cameraName: "Gate", damaged: false, at: Self.at(0))
+            }
+            let found = try await index.segments(of: segment.cameraID, in: range(0, 100))
+            #expect(found == [segment])
+            #expect(try await index.knownPaths() == [segment.path])
+            #expect(try await index.lastEnd(of: segment.cameraID) == Self.at(10))
+        }
+    }
+
+    @Test("a range finds what overlaps it, oldest first, and the nearest around a hole")
+    func ranges() async throws {
+        try await withIndex { index in
+            for number in [3, 0, 1, 6] {
+                try await index.add(
+                    segment(number), cameraName: "Gate", damaged: false, at: Self.at(0))
+            }
+            let id = try RecordingRig.camera().id
+            func found(_ start: Int64, _ end: Int64) async throws -> [Int] {
+                try await index.segments(of: id, in: range(start, end)).map(\.sequenceNumber)
+            }
+            #expect(try await found(0, 100) == [0, 1, 3, 6])
+            #expect(try await found(5, 11) == [0, 1])
+            #expect(try await found(10, 20) == [1])
+            #expect(try await found(20, 30) == [])
+            #expect(try await found(39, 61) == [3, 6])
+            let nearest = try await index.nearest(to: Self.at(45), of: id)
+            #expect(nearest.before == Self.at(40) && nearest.after == Self.at(60))
+            let other = try #require(CameraID("00000000-0000-0000-0000-000000000000"))
+            #expect(try await index.segments(of: other, in: range(0, 100)).isEmpty)
+            #expect(try await index.nearest(to: Self.at(45), of: other).before == nil)
+            #expect(try await index.lastEnd(of: other) == nil)
+        }
+    }
+
+    @Test("a gap added twice is there once")
+    func gaps() async throws {
+        try await withIndex { index in
+            let id = try RecordingRig.camera().id
+            let gap = Gap(start: Self.at(10), end: Self.at(20), reason: .sourceLost)
+            for _ in 0..<2 { try await index.add(gap, of: id) }
+            #expect(try await index.gaps(of: id, in: range(0, 100)) == [gap])
+            #expect(try await index.gaps(of: id, in: range(20, 100)).isEmpty)
+            #expect(try await index.gaps(of: id, in: range(15, 16)) == [gap])
+        }
+    }
+
+    @Test("a removal hides the segment first, and takes its empty run with it last")
+    func removal() async throws {
+        try await withIndex { index in
+            for number in 0..<3 {
+                try await index.add(
+                    segment(number), cameraName: "Gate", damaged: false, at: Self.at(0))
+            }
+            let id = try RecordingRig.camera().id
+            let oldest = try await index.oldest(endedBefore: Self.at(25), count: 10)
+            #expect(oldest.map(\.id) == ["segment-0", "segment-1"])
+            #expect(try await index.oldest(endedBefore: Self.at(100), of: id, count: 1).count == 1)
+            try await index.markForRemoval("segment-0")
+            let visible = try await index.segments(of: id, in: range(0, 100))
+            #expect(visible.map(\.id) == ["segment-1", "segment-2"])
+            #expect(try await index.halfRemoved().map(\.id) == ["segment-0"])
+            #expect(try await index.knownPaths().contains("recordings/0.mp4"))
+            try await index.remove("segment-0")
+            #expect(try await index.halfRemoved().isEmpty)
+            #expect(try await !index.knownPaths().contains("recordings/0.mp4"))
+            #expect(
+                try await index.oldest(endedBefore: Self.at(100), count: 1).first?.id == "segment-1"
+            )
+        }
+    }
+
+    @Test("no answer names a segment whose removal has begun")
+    func nearestSkipsRemoved() async throws {
+        try await withIndex { index in
+            try await index.add(segment(0), cameraName: "Gate", damaged: false, at: Self.at(0))
+            try await index.markForRemoval("segment-0")
+            let nearest = try await index.nearest(
+                to: Self.at(45), of: try RecordingRig.camera().id)
+            #expect(nearest.before == nil)
+        }
+    }
+}
