@@ -63,7 +63,8 @@ package struct YUVImage: Sendable {
             for row in 0..<rows {
                 let from = Int(truncatingIfNeeded: random.next() >> 40) % SensorNoise.period
                 for column in 0..<width {
-                    let value = Int(pixels[row * width + column]) + Int(noise.values[(from + column) & (SensorNoise.period - 1)])
+                    let grain = noise.values[(from + column) & (SensorNoise.period - 1)]
+                    let value = Int(pixels[row * width + column]) + Int(grain)
                     pixels[row * width + column] = UInt8(clamping: max(16, value))
                 }
             }

@@ -1,10 +1,9 @@
 // The nouns: what is accepted as an id, how fragments are packed, where files lie.
 // SPDX-License-Identifier: Apache-2.0
 
+import Domain
 import Primitives
 import Testing
-
-@testable import Domain
 
 @Suite struct IdentityTests {
     @Test(

@@ -4,10 +4,9 @@
 import Database
 import Domain
 import Foundation
+import Ingest
 import Primitives
 import Testing
-
-@testable import Ingest
 
 @Suite struct CameraStoreTests {
     private static let key = [UInt8](repeating: 7, count: 32)

@@ -1,10 +1,9 @@
 // Which addresses a camera may have.
 // SPDX-License-Identifier: Apache-2.0
 
+import Ingest
 import NIOCore
 import Testing
-
-@testable import Ingest
 
 @Suite struct NetworkPolicyTests {
     private func allows(_ address: String) throws -> Bool {

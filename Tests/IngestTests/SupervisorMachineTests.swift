@@ -2,10 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import Ingest
 import Primitives
 import Testing
-
-@testable import Ingest
 
 @Suite struct SupervisorMachineTests {
     private static let refused = CameraFailure(.refused, "refused")

@@ -1,10 +1,9 @@
 // Playlists compared with their whole text.
 // SPDX-License-Identifier: Apache-2.0
 
+import Manifests
 import Primitives
 import Testing
-
-@testable import Manifests
 
 @Suite struct HLSPlaylistTests {
     private static let start = WallTime(microseconds: 1_735_787_045_678_901)

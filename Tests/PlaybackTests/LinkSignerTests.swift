@@ -2,10 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import Playback
 import Primitives
 import Testing
-
-@testable import Playback
 
 @Suite struct LinkSignerTests {
     private static let now = WallTime(microseconds: 1_748_736_000_000_000)

@@ -2,10 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import Playback
 import Primitives
 import Testing
-
-@testable import Playback
 
 /// Segments made of second-long fragments.
 enum Rows {

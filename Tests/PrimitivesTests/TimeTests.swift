@@ -1,9 +1,8 @@
 // Calendar text, saturation of durations, and secrets that stay secret.
 // SPDX-License-Identifier: Apache-2.0
 
+import Primitives
 import Testing
-
-@testable import Primitives
 
 @Suite struct WallTimeTests {
     @Test("known moments print as the calendar says")

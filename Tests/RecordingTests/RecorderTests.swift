@@ -7,9 +7,8 @@ import H26x
 import MP4
 import NIOCore
 import Primitives
+import Recording
 import Testing
-
-@testable import Recording
 
 @Suite struct RecorderTests {
     /// A moment on a mark of every segment duration used here.

@@ -3,9 +3,8 @@
 
 import Domain
 import Primitives
+import Recording
 import Testing
-
-@testable import Recording
 
 @Suite struct RecordingIndexTests {
     private static func at(_ seconds: Int64) -> WallTime {

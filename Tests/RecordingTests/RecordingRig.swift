@@ -11,10 +11,9 @@ import NIOCore
 import NIOPosix
 import Observability
 import Primitives
+import Recording
 import Synchronization
 import Testing
-
-@testable import Recording
 
 /// Time and randomness of a test.
 final class ManualWorld: Sendable {

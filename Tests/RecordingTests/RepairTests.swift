@@ -6,9 +6,8 @@ import Domain
 import Foundation
 import NIOCore
 import Primitives
+import Recording
 import Testing
-
-@testable import Recording
 
 @Suite struct RepairTests {
     private static let start = WallTime(microseconds: 1_748_736_000_250_000)

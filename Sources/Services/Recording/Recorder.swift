@@ -63,7 +63,9 @@ package final class Recorder {
     package func receive(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
         switch state {
         case .waiting(let since, let reason):
-            guard unit.isIDR, now >= retryAt ?? now else { return }
+            guard unit.isIDR, now >= retryAt ?? now,
+                spool.queuedBytes <= Limits.queuedBytes / 2
+            else { return }
             begin(with: unit, parameterSets, at: now, gapSince: since, reason)
         case .recording(let run):
             guard spool.queuedBytes <= Limits.queuedBytes else {

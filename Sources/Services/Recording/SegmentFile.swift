@@ -38,10 +38,11 @@ package enum SegmentFile {
 
     static func write(_ bytes: ByteBuffer, to descriptor: Int32, at offset: UInt64) throws {
         try bytes.withUnsafeReadableBytes { pointer in
+            guard let base = pointer.baseAddress else { return }
             var done = 0
             while done < pointer.count {
                 let count = pwrite(
-                    descriptor, pointer.baseAddress! + done, pointer.count - done,
+                    descriptor, base + done, pointer.count - done,
                     Int(clamping: offset) + done)
                 if count < 0 {
                     if errno == EINTR { continue }
@@ -99,9 +100,10 @@ package enum SegmentFile {
         var buffer = ByteBuffer()
         var failure: FileError?
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { pointer in
+            guard let base = pointer.baseAddress else { return 0 }
             var done = 0
             while done < count {
-                let got = pread(descriptor, pointer.baseAddress! + done, count - done, start + done)
+                let got = pread(descriptor, base + done, count - done, start + done)
                 if got < 0 {
                     if errno == EINTR { continue }
                     failure = FileError("read")

@@ -53,6 +53,10 @@ final class SegmentSpool {
         guard !isBusy, !queue.isEmpty else { return }
         let job = queue.removeFirst()
         switch job {
+        case .open where file != nil:
+            // The writer gave up in between: what it had open is finished before the next begins.
+            queue.insert(contentsOf: [.close, job], at: 0)
+            next()
         case .open(let path, let head):
             run({
                 let descriptor = try SegmentFile.create(path)
