@@ -127,10 +127,15 @@ let package = Package(
         tests("Decoding", ["Decoding", "Primitives", nioCore]),
         tests("Observability", ["Observability", "Primitives", logging]),
         tests("Domain", ["Domain", "Primitives"]),
-        tests("Ingest", ["Ingest", "Domain", "Primitives", "RTSP", "H26x", nioCore, nioPosix]),
+        tests(
+            "Ingest",
+            ["Ingest", "Database", "Domain", "Primitives", "RTSP", "H26x", nioCore, nioPosix]),
         tests(
             "Recording",
-            ["Recording", "Domain", "Primitives", "H26x", "MP4", "Database", nioCore, nioPosix]),
+            [
+                "Recording", "Domain", "Primitives", "H26x", "MP4", "Database", "Observability",
+                nioCore, nioPosix, logging,
+            ]),
         tests("Playback", ["Playback", "Domain", "Primitives"]),
         tests(
             "Simulation",

@@ -164,9 +164,11 @@ struct Query {
     }
 
     func cameraID() throws(MarsadError) -> CameraID {
-        guard let id = values["camera_id"].flatMap({ CameraID($0) }) else {
-            throw MarsadError(.cameraNotFound)
+        guard let text = values["camera_id"] else {
+            throw MarsadError(
+                .invalidRequest, details: ["parameter": "camera_id", "reason": "required"])
         }
+        guard let id = CameraID(text) else { throw MarsadError(.cameraNotFound) }
         return id
     }
 }

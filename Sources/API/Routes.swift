@@ -169,7 +169,9 @@ package struct Routes: Sendable {
         let query = try Query(request, allowing: ["width"])
         let width = try query.integer("width", in: 16...3840)
         let camera = try await camera(context)
-        guard let picture = try await services.thumbnails.snapshot(of: camera.id, width: width)
+        guard
+            let picture = try await services.thumbnails.snapshot(
+                of: camera.id, width: width, at: services.world.wallTime())
         else {
             throw MarsadError(.cameraUnavailable, details: ["camera_id": camera.id.rawValue])
         }

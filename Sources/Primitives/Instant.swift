@@ -14,7 +14,7 @@ package struct Instant: Hashable, Comparable, Sendable {
     package static func + (instant: Instant, duration: Duration) -> Instant {
         let (sum, overflow) = instant.nanoseconds
             .addingReportingOverflow(duration.saturatingNanoseconds)
-        return Instant(nanoseconds: overflow ? .max : sum)
+        return Instant(nanoseconds: overflow ? (duration < .zero ? .min : .max) : sum)
     }
 
     package static func - (a: Instant, b: Instant) -> Duration {
@@ -29,7 +29,7 @@ extension Duration {
         let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         if overflow { return seconds < 0 ? .min : .max }
         let (sum, carried) = whole.addingReportingOverflow(attoseconds / 1_000_000_000)
-        return carried ? .max : sum
+        return carried ? (seconds < 0 ? .min : .max) : sum
     }
 
     /// The duration in seconds, for people and metrics.

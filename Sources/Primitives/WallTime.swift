@@ -56,7 +56,7 @@ package struct CivilTime: Equatable, Sendable {
     }
 
     /// Days since the Unix epoch of a civil date; the inverse of `init(_:)`.
-    static func daysSinceEpoch(year: Int, month: Int, day: Int) -> Int {
+    package static func daysSinceEpoch(year: Int, month: Int, day: Int) -> Int {
         let y = month <= 2 ? year - 1 : year
         let era = (y >= 0 ? y : y - 399) / 400
         let yearOfEra = y - era * 400

@@ -30,6 +30,10 @@ struct CheckRecordings: AsyncParsableCommand {
     }
 
     func run() async throws {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder),
+            isFolder.boolValue
+        else { throw ConfigurationError(description: "\(folder): not a folder of recordings") }
         var byCamera: [String: [String]] = [:]
         let root = URL(fileURLWithPath: folder).standardizedFileURL.path
         for file in SegmentFile.files(below: root) where file.hasSuffix(".mp4") {

@@ -26,7 +26,13 @@ struct DataFolder {
     /// - Parameter exclusive: whether this process is to be the folder's server.
     static func open(_ path: String, world: World, exclusive: Bool) async throws -> DataFolder {
         let path = URL(fileURLWithPath: path).standardizedFileURL.path
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw ConfigurationError(
+                description: "data is \"\(path)\"; allowed: a folder that can be written")
+        }
         if exclusive { try lock(path) }
         let database = try SQLiteEngine(path: path + "/marsad.sqlite")
         try await Migrator(engine: database).migrate(at: world.wallTime())

@@ -7,6 +7,7 @@ import Foundation
 import Glibc
 import Hummingbird
 import Logging
+import NIOCore
 import Observability
 
 /// The flags that every command with a server takes; each is a configuration key.
@@ -82,7 +83,12 @@ func runServer(
         announceReady(url: "http://\(shownHost):\(port)", rtspURL: rtspURL, json: json)
     }
     defer { sink.flush() }
-    try await application.runService()
+    do {
+        try await application.runService()
+    } catch let error as IOError where error.errnoCode == EADDRINUSE {
+        throw ConfigurationError(
+            description: "http.port is \(configuration.text("http.port")); allowed: a free port")
+    }
 }
 
 struct Serve: AsyncParsableCommand {

@@ -161,30 +161,3 @@ enum Rows {
         #expect(timeline.coverage == [try Rows.range(0, 10)])
     }
 }
-
-@Suite struct LiveNumberingTests {
-    private func window(_ numbers: ClosedRange<Int>, breaks: Set<Int> = []) -> [(
-        start: WallTime, isDiscontinuous: Bool
-    )] {
-        numbers.map { (Rows.origin + .seconds($0 * 2), breaks.contains($0)) }
-    }
-
-    @Test("a piece keeps its number while the window slides, and slower requests do not go back")
-    func slides() throws {
-        let numbering = LiveNumbering()
-        let id = try Rows.cameraID()
-        #expect(numbering.advance(id, to: window(0...5)).media == 0)
-        #expect(numbering.advance(id, to: window(2...7)).media == 2)
-        #expect(numbering.advance(id, to: window(1...6)).media == 1)
-        #expect(numbering.advance(id, to: window(3...8)).media == 3)
-    }
-
-    @Test("a discontinuity counts once it has left the window")
-    func discontinuities() throws {
-        let numbering = LiveNumbering()
-        let id = try Rows.cameraID()
-        #expect(numbering.advance(id, to: window(0...5, breaks: [3])).discontinuity == 0)
-        #expect(numbering.advance(id, to: window(2...7, breaks: [3])).discontinuity == 0)
-        #expect(numbering.advance(id, to: window(4...9, breaks: [3])).discontinuity == 1)
-    }
-}

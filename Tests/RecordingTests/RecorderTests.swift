@@ -42,7 +42,7 @@ import Testing
     @Test("a cut just before its mark is the only cut for that mark")
     func cutBeforeMark() async throws {
         let (_, _, segments) = try await record(375, group: 25, offset: .milliseconds(700))
-        #expect(starts(segments) == [0.7, 3.7, 7.7, 11.7, 15.7].filter { $0 < 15.7 })
+        #expect(starts(segments) == [0.7, 3.7, 7.7, 11.7])
     }
 
     @Test("fragments begin at keyframes and last at most a second in long groups of pictures")
@@ -133,16 +133,14 @@ import Testing
         }
     }
 
-    @Test("two runs within one second get two names")
+    @Test("runs within one second get names of their own, also while the disk is slow")
     func sameSecond() async throws {
         let rig = try await RecordingRig(start: Self.mark, segmentDuration: .seconds(60))
         let sets = try TimedUnit.sets()
-        for first in [0, 10, 20] {
-            let units = TimedUnit.stream(
-                first..<(first + 5), group: 10, start: Self.mark, sets: sets)
-            try await rig.feed(units)
-            try await rig.interrupt(.sourceLost)
+        let runs = [0, 10, 20].map { first in
+            TimedUnit.stream(first..<(first + 5), group: 10, start: Self.mark, sets: sets)
         }
+        try await rig.feed(runs: runs, interruptedBy: .sourceLost)
         let segments = try await rig.finish()
         #expect(segments.count == 3)
         #expect(Set(segments.map(\.path)).count == 3)

@@ -1,10 +1,26 @@
 // The rows of recordings on SQLite: added once, found by range, removed in order.
 // SPDX-License-Identifier: Apache-2.0
 
+import Database
 import Domain
 import Primitives
 import Recording
 import Testing
+
+/// The first step of a removal, as a program leaves it that ends before the second.
+func markForRemoval(_ id: String, in engine: SQLiteEngine) async throws {
+    let marked = try await engine.execute(
+        Statement(
+            """
+            UPDATE video_segments SET copies = '{"FILESYSTEM":"MISSING"}' WHERE id = ?
+            """, [.text(id)]))
+    #expect(marked == 1)
+}
+
+func rowCount(in engine: SQLiteEngine) async throws -> Int64? {
+    try await engine.query(Statement("SELECT COUNT(*) AS n FROM video_segments")).first?
+        .integer("n")
+}
 
 @Suite struct RecordingIndexTests {
     private static func at(_ seconds: Int64) -> WallTime {
@@ -30,30 +46,31 @@ import Testing
         try #require(TimeRange(start: Self.at(start), end: Self.at(end)))
     }
 
-    private func withIndex(_ body: (RecordingIndex) async throws -> Void) async throws {
+    private func withIndex(
+        _ body: (RecordingIndex, SQLiteEngine) async throws -> Void
+    ) async throws {
         let folder = try TemporaryFolder()
         let engine = try await RecordingRig.database(in: folder)
-        try await body(RecordingIndex(database: engine))
+        try await body(RecordingIndex(database: engine), engine)
         try await engine.close()
     }
 
     @Test("a segment added twice is there once, as it was")
     func addTwice() async throws {
-        try await withIndex { index in
+        try await withIndex { index, engine in
             let segment = try segment(0)
             for _ in 0..<2 {
                 try await index.add(segment, cameraName: "Gate", damaged: false, at: Self.at(0))
             }
             let found = try await index.segments(of: segment.cameraID, in: range(0, 100))
             #expect(found == [segment])
-            #expect(try await index.knownPaths() == [segment.path])
-            #expect(try await index.lastEnd(of: segment.cameraID) == Self.at(10))
+            #expect(try await rowCount(in: engine) == 1)
         }
     }
 
     @Test("a range finds what overlaps it, oldest first, and the nearest around a hole")
     func ranges() async throws {
-        try await withIndex { index in
+        try await withIndex { index, _ in
             for number in [3, 0, 1, 6] {
                 try await index.add(
                     segment(number), cameraName: "Gate", damaged: false, at: Self.at(0))
@@ -72,13 +89,12 @@ import Testing
             let other = try #require(CameraID("00000000-0000-0000-0000-000000000000"))
             #expect(try await index.segments(of: other, in: range(0, 100)).isEmpty)
             #expect(try await index.nearest(to: Self.at(45), of: other).before == nil)
-            #expect(try await index.lastEnd(of: other) == nil)
         }
     }
 
     @Test("a gap added twice is there once")
     func gaps() async throws {
-        try await withIndex { index in
+        try await withIndex { index, _ in
             let id = try RecordingRig.camera().id
             let gap = Gap(start: Self.at(10), end: Self.at(20), reason: .sourceLost)
             for _ in 0..<2 { try await index.add(gap, of: id) }
@@ -88,36 +104,32 @@ import Testing
         }
     }
 
-    @Test("a removal hides the segment first, and takes its empty run with it last")
+    @Test("a segment whose removal has begun is in no range, and a run goes with its last segment")
     func removal() async throws {
-        try await withIndex { index in
+        try await withIndex { index, engine in
             for number in 0..<3 {
                 try await index.add(
-                    segment(number), cameraName: "Gate", damaged: false, at: Self.at(0))
+                    segment(number, run: number == 0 ? "first" : "second"), cameraName: "Gate",
+                    damaged: false, at: Self.at(0))
             }
+            try await markForRemoval("segment-0", in: engine)
             let id = try RecordingRig.camera().id
-            let oldest = try await index.oldest(endedBefore: Self.at(25), count: 10)
-            #expect(oldest.map(\.id) == ["segment-0", "segment-1"])
-            #expect(try await index.oldest(endedBefore: Self.at(100), of: id, count: 1).count == 1)
-            try await index.markForRemoval("segment-0")
             let visible = try await index.segments(of: id, in: range(0, 100))
             #expect(visible.map(\.id) == ["segment-1", "segment-2"])
-            #expect(try await index.halfRemoved().map(\.id) == ["segment-0"])
-            #expect(try await index.knownPaths().contains("recordings/0.mp4"))
-            try await index.remove("segment-0")
-            #expect(try await index.halfRemoved().isEmpty)
-            #expect(try await !index.knownPaths().contains("recordings/0.mp4"))
-            #expect(
-                try await index.oldest(endedBefore: Self.at(100), count: 1).first?.id == "segment-1"
-            )
+            let folder = try TemporaryFolder()
+            let repair = SegmentRepair(dataFolder: folder.path, index: index)
+            #expect(try await repair.run(at: Self.at(0)) == RepairReport())
+            #expect(try await rowCount(in: engine) == 2)
+            let runs = try await engine.query(Statement("SELECT id FROM video_sessions"))
+            #expect(try runs.map { try $0.text("id") } == ["second"])
         }
     }
 
     @Test("no answer names a segment whose removal has begun")
     func nearestSkipsRemoved() async throws {
-        try await withIndex { index in
+        try await withIndex { index, engine in
             try await index.add(segment(0), cameraName: "Gate", damaged: false, at: Self.at(0))
-            try await index.markForRemoval("segment-0")
+            try await markForRemoval("segment-0", in: engine)
             let nearest = try await index.nearest(
                 to: Self.at(45), of: try RecordingRig.camera().id)
             #expect(nearest.before == nil)

@@ -83,7 +83,7 @@ final class RecordingRig {
     let index: RecordingIndex
     let service: RecordingService
     let camera: Camera
-    private let engine: SQLiteEngine
+    let engine: SQLiteEngine
     private let recorder: NIOLoopBound<Recorder>
     private let loop: any EventLoop
 
@@ -100,7 +100,12 @@ final class RecordingRig {
             shared: shared, index: index, syncInterval: .seconds(3600), defaultRetentionDays: 30)
         let camera = try Self.camera()
         self.camera = camera
-        if let lastEnd { shared.setLastEnd(lastEnd, of: camera.id) }
+        if let lastEnd {
+            try await index.add(
+                Self.segment(endingAt: lastEnd), cameraName: camera.name, damaged: false,
+                at: lastEnd)
+            await service.prepare(camera)
+        }
         let loop = Self.loops.next()
         self.loop = loop
         recorder = try await loop.submit {
@@ -121,6 +126,16 @@ final class RecordingRig {
             address: Redacted("rtsp://10.0.0.1/"), createdAt: WallTime(microseconds: 1))
     }
 
+    /// What an earlier program recorded.
+    private static func segment(endingAt end: WallTime) throws -> Segment {
+        let camera = try camera()
+        return Segment(
+            id: "earlier", runID: "earlier", cameraID: camera.id, source: camera.source,
+            sequenceNumber: 0, start: end + .seconds(-10), end: end,
+            path: "recordings/earlier.mp4", initSize: 1, fragments: [], codec: "avc1.42C00A",
+            width: 640, height: 480)
+    }
+
     func feed(_ units: [TimedUnit]) async throws {
         let recorder = recorder
         let manual = manual
@@ -128,6 +143,21 @@ final class RecordingRig {
             for unit in units {
                 manual.advance(to: unit.instant)
                 recorder.value.receive(unit.unit, unit.sets, at: unit.instant)
+            }
+        }.get()
+    }
+
+    /// Runs that end each in an interruption, all before the disk has answered once.
+    func feed(runs: [[TimedUnit]], interruptedBy reason: GapReason) async throws {
+        let recorder = recorder
+        let manual = manual
+        try await loop.submit {
+            for run in runs {
+                for unit in run {
+                    manual.advance(to: unit.instant)
+                    recorder.value.receive(unit.unit, unit.sets, at: unit.instant)
+                }
+                recorder.value.interrupted(reason, at: manual.now)
             }
         }.get()
     }

@@ -59,7 +59,12 @@ package struct NetworkPolicy: Sendable {
         blocks: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
             .compactMap(AddressBlock.init))
 
+    /// Addresses at which clouds hand out credentials: never a camera, whatever network they lie in.
+    private static let metadataServices =
+        ["169.254.169.254/32", "fd00:ec2::254/128"].compactMap(AddressBlock.init)
+
     package func allows(_ address: SocketAddress) -> Bool {
         blocks.contains { $0.contains(address) }
+            && !Self.metadataServices.contains { $0.contains(address) }
     }
 }

@@ -28,9 +28,15 @@ package struct Thumbnails: Sendable {
         self.pool = pool
     }
 
-    /// The camera's newest keyframe; `nil` before the first.
-    package func snapshot(of id: CameraID, width: Int?) async throws -> Thumbnail? {
-        guard let keyframe = await node.keyframe(of: id) else { return nil }
+    /// The camera's newest keyframe, from its recordings where this process has not seen it yet; `nil`
+    /// for a camera without either.
+    package func snapshot(
+        of id: CameraID, width: Int?, at now: WallTime
+    ) async throws -> Thumbnail? {
+        guard let keyframe = await node.keyframe(of: id) else {
+            guard let last = try await catalog.nearest(id, now).before else { return nil }
+            return try await thumbnail(of: id, at: last, width: width)
+        }
         let jpeg = try await decode(
             sps: ByteBuffer(bytes: keyframe.sps), pps: ByteBuffer(bytes: keyframe.pps),
             avcc: ByteBuffer(bytes: keyframe.avcc), width: width)

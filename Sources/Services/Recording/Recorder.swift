@@ -127,8 +127,13 @@ package final class Recorder {
                 run.startWall = unit.wallTime ?? wall
                 run = openSegment(of: run, start: run.startWall)
             } else if isNearestCut(run, wall: wall, at: now) {
+                let reached = run.nextCut
                 spool.submit(.close)
                 run = openSegment(of: run, start: wall)
+                // A cut just before its mark must not be made again for the same mark.
+                if run.nextCut <= reached {
+                    run.nextCut = reached + shared.segmentDuration
+                }
             }
             run.lastIDR = now
         } else if Int64(run.builder.duration) >= Limits.fragmentTicks {
@@ -171,8 +176,9 @@ package final class Recorder {
         run.nextCut = WallTime(microseconds: mark)
         var named = start
         // Two segments can begin within one second (a camera that flaps): the later takes the next name.
-        let last = segments.last?.start ?? WallTime(microseconds: .min)
-        while shared.isTaken(path(named)) || path(named) == path(last) {
+        // A file that the spool has not made yet is not on the disk.
+        let queued = Set(segments.map(\.path))
+        while queued.contains(path(named)) || shared.isTaken(path(named)) {
             named = named + .seconds(1)
         }
         let head = InitSegment.serialize(run.parameterSets)
@@ -231,7 +237,9 @@ package final class Recorder {
             let now = shared.world.now()
             retryAt = now + Limits.retryAfterFailure
             let end = segments[0].end
-            if case .recording = state { state = .waiting(since: end, error.gapReason) }
+            if case .recording = state, segments.count == 1 {
+                state = .waiting(since: end, error.gapReason)
+            }
             finishOldest(damaged: true)
         }
     }

@@ -148,9 +148,11 @@ package struct RecordingIndex: Sendable {
         let rows = try await database.query(
             Statement(
                 """
-                SELECT (SELECT MAX(end_time) FROM video_segments WHERE camera_id = ? AND end_time <= ?)
+                SELECT (SELECT MAX(end_time) FROM video_segments WHERE camera_id = ? AND end_time <= ?
+                        AND copies = '{"FILESYSTEM":"WRITTEN"}')
                     AS before_time,
-                    (SELECT MIN(start_time) FROM video_segments WHERE camera_id = ? AND start_time > ?)
+                    (SELECT MIN(start_time) FROM video_segments WHERE camera_id = ? AND start_time > ?
+                        AND copies = '{"FILESYSTEM":"WRITTEN"}')
                     AS after_time
                 """,
                 [
