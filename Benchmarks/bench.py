@@ -6,6 +6,7 @@ import argparse
 import datetime
 import http.client
 import json
+import math
 import os
 import random
 import shutil
@@ -57,7 +58,7 @@ def simulate(options, folder):
     program = Program(
         "simulator",
         [MARSAD, "simulate", "cameras", "--count", str(options.cameras), "--rtsp-port", "0",
-         "--json", "--data", SCENES, "--size", options.size, "--fps", str(options.fps),
+         "--json", "--scenes", SCENES, "--size", options.size, "--fps", str(options.fps),
          "--gop", str(options.gop), "--bitrate", options.bitrate], folder)
     return program, program.ready(600)["rtsp_url"]
 
@@ -236,10 +237,25 @@ def prepare(client, camera, start, end):
 
 
 def random_range(rng, recorded):
+    """As people ask: mostly minutes, sometimes the whole of it (log-uniform from 10 s on)."""
     start, end = recorded
-    length = rng.uniform(min(5, end - start), end - start)
+    longest = end - start
+    length = math.exp(rng.uniform(math.log(min(10, longest)), math.log(longest)))
     begin = rng.uniform(start, end - length)
     return begin, begin + length
+
+
+def record_past(options, data):
+    say(f"recording the past {options.hours} h of {options.cameras} cameras")
+    begun = time.monotonic()
+    done = subprocess.run(
+        [MARSAD, "simulate", "past", "--data", data, "--hours", str(options.hours),
+         "--scenes", SCENES, "--size", options.size, "--fps", str(options.fps),
+         "--gop", str(options.gop), "--bitrate", options.bitrate],
+        capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError("simulate past: " + done.stderr)
+    return time.monotonic() - begun
 
 
 def convert(folder, data, camera, start, end):
@@ -273,12 +289,13 @@ def convert(folder, data, camera, start, end):
 
 
 def run_playback(options, folder):
-    """The benchmark playback: on what was just recorded, while recording goes on."""
+    """The benchmark playback: on past hours of all cameras, while their recording goes on."""
     data = os.path.join(folder, "data")
     simulator, rtsp_url = simulate(options, folder)
     add_cameras(options, data, rtsp_url, True)
-    server, client = serve(options, folder, data, 10)
-    say(f"recording {options.seconds} s of {options.cameras} cameras")
+    past_took = record_past(options, data)
+    server, client = serve(options, folder, data, 300)
+    say(f"recording goes on for {options.seconds} s before measuring")
     time.sleep(options.seconds)
     cameras = json.loads(client.get("/api/v1/cameras?limit=500"))["cameras"]
     recorded = {}
@@ -293,13 +310,15 @@ def run_playback(options, folder):
         (camera, *random_range(rng, recorded[camera]))
         for camera in (rng.choice(ids) for _ in range(options.prepares))]
     say(f"{len(asked)} times prepare, playlist, first segment")
-    prepared, first, whole, start_up = [], [], [], []
+    prepared, listed, first, whole, start_up = [], [], [], [], []
     cpu = server.cpu_seconds()
     for camera, start, end in asked:
         begun = time.perf_counter()
         session, took = prepare(client, camera, start, end)
         prepared.append(took)
+        fetched = time.perf_counter()
         playlist = client.get(session["playlist_url"]).decode()
+        listed.append(time.perf_counter() - fetched)
         lines = playlist.splitlines()
         link = next(line for line in lines if line and not line.startswith("#"))
         init = next(line for line in lines if line.startswith("#EXT-X-MAP"))
@@ -315,8 +334,12 @@ def run_playback(options, folder):
         "benchmark": "playback", "cameras": options.cameras, "seconds": options.seconds,
         "recorded_seconds_per_camera": round(
             sum(end - start for start, end in recorded.values()) / len(recorded), 1),
-        "segment_seconds": 10, "seed": options.seed,
-        "range_seconds_p50": round(percentile([e - s for _, s, e in asked], 50), 1),
+        "past_hours": options.hours, "past_made_in_seconds": round(past_took, 1),
+        "seed": options.seed,
+        "range_seconds": {
+            f"p{share}": round(percentile([e - s for _, s, e in asked], share), 1)
+            for share in (50, 95, 100)},
+        "playlist": spread_ms(listed),
         "prepare": spread_ms(prepared), "first_media_byte": spread_ms(first),
         "first_media_segment": spread_ms(whole), "prepare_to_first_segment": spread_ms(start_up),
         "server_cpu_ms_per_start_with_recording": round(cpu * 1000 / len(asked), 3),
@@ -343,11 +366,13 @@ def parse():
     parser.add_argument(
         "benchmark", nargs="?", default="record", choices=["ingest", "record", "playback"])
     parser.add_argument("--cameras", type=int, help="how many (20; playback 9)")
-    parser.add_argument("--seconds", type=int, help="how long (60; playback records 150)")
-    parser.add_argument("--size", default="1280x720")
-    parser.add_argument("--fps", type=int, default=25)
-    parser.add_argument("--gop", type=int, default=50)
-    parser.add_argument("--bitrate", default="2M")
+    parser.add_argument("--seconds", type=int, help="how long (60; playback: live before, 20)")
+    parser.add_argument("--hours", type=int, default=24, help="playback: recorded past")
+    # The past of the playback benchmark is small pictures: what counts there is how many there are.
+    parser.add_argument("--size", help="1280x720; playback 320x180")
+    parser.add_argument("--fps", type=int, help="25; playback 5")
+    parser.add_argument("--gop", type=int, help="50; playback 10")
+    parser.add_argument("--bitrate", help="2M; playback 64k")
     parser.add_argument("--prepares", type=int, default=500, help="playback sessions to start")
     parser.add_argument("--seed", type=int, default=1, help="of the random ranges")
     parser.add_argument("--no-peer", action="store_true", help="leave ffmpeg out")
@@ -355,7 +380,11 @@ def parse():
     options = parser.parse_args()
     is_playback = options.benchmark == "playback"
     options.cameras = options.cameras or (9 if is_playback else 20)
-    options.seconds = options.seconds or (150 if is_playback else 60)
+    options.seconds = options.seconds or (20 if is_playback else 60)
+    options.size = options.size or ("320x180" if is_playback else "1280x720")
+    options.fps = options.fps or (5 if is_playback else 25)
+    options.gop = options.gop or (10 if is_playback else 50)
+    options.bitrate = options.bitrate or ("64k" if is_playback else "2M")
     return options
 
 

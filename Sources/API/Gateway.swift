@@ -75,6 +75,7 @@ struct Gateway: RouterMiddleware {
                 code: failure.code.rawValue, messageEn: text.english, messageAr: text.arabic,
                 requestId: context.requestID, details: failure.details))
         var headers = HTTPFields()
+        if let allow = failure.details["allow"] { headers[.allow] = allow }
         if text.status == 503 { headers[.retryAfter] = failure.details["retry_after"] ?? "2" }
         return try jsonResponse(body, status: .init(code: text.status), headers: headers)
     }

@@ -51,14 +51,32 @@ package struct Routes: Sendable {
     package init(_ services: APIServices) { self.services = services }
 
     package func router() -> Router<MarsadRequestContext> {
-        let router = Router(context: MarsadRequestContext.self)
+        let router = Router(
+            context: MarsadRequestContext.self, options: .autoGenerateHeadEndpoints)
         router.middlewares.add(
             Gateway(world: services.world, registry: services.registry, logger: services.logger))
         operations(router)
         cameras(router.group("api/v1/cameras"))
         live(router.group("api/v1/live"))
         playback(router.group("api/v1/playback"))
+        refuseOtherMethods(router)
         return router
+    }
+
+    /// A known address with a method it does not take: 405 with what it takes (RFC 9110 §15.5.6).
+    private func refuseOtherMethods(_ router: Router<MarsadRequestContext>) {
+        let taken = Dictionary(grouping: router.routes, by: \.path.description)
+        for (path, routes) in taken.sorted(by: { $0.key < $1.key }) {
+            var methods = Set(routes.map(\.method))
+            if methods.contains(.get) { methods.insert(.head) }
+            let allow = methods.map(\.rawValue).sorted().joined(separator: ", ")
+            let others: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options]
+            for method in others where !methods.contains(method) {
+                router.on(RouterPath(path), method: method) { _, _ -> Response in
+                    throw MarsadError(.methodNotAllowed, details: ["allow": allow])
+                }
+            }
+        }
     }
 
     // MARK: Operations

@@ -174,8 +174,12 @@ package struct Segment: Sendable, Equatable {
     /// Media time since the segment's first fragment, as wall time.
     package func wallTime(of fragment: FragmentEntry) -> WallTime {
         let first = fragments.first?.decodeTime ?? fragment.decodeTime
-        return WallTime(
-            microseconds: start.microseconds &+ (fragment.decodeTime &- first) &* 100 / 9)
+        return start + .ticks(fragment.decodeTime &- first)
+    }
+
+    /// Wall time at which the fragment's last access unit ends.
+    package func end(of fragment: FragmentEntry) -> WallTime {
+        wallTime(of: fragment) + .ticks(Int64(fragment.duration))
     }
 
     /// The file's name part of the layout: `segment_YYYYMMDD_HHMMSS.mp4` below source, camera and day.

@@ -32,6 +32,12 @@ extension Duration {
         return carried ? (seconds < 0 ? .min : .max) : sum
     }
 
+    /// A stretch of media time, given in ticks of the 90 kHz clock; to the microsecond, rounded down.
+    package static func ticks(_ count: Int64) -> Duration { .microseconds(count &* 100 / 9) }
+
+    /// The duration in ticks of the 90 kHz clock of media time, by whole microseconds.
+    package var inTicks: Int64 { saturatingNanoseconds / 1000 &* 9 / 100 }
+
     /// The duration in seconds, for people and metrics.
     package var inSeconds: Double { Double(saturatingNanoseconds) / 1e9 }
 }

@@ -45,6 +45,15 @@ package struct FrameStamp: Hashable, Sendable {
         return SupplementalEnhancement.userDataUnregistered(uuid: Self.uuid, payload: payload)
     }
 
+    /// Where a stamp goes in an access unit: behind its delimiter and parameter sets, before all else
+    /// (H.264 §7.4.1.2.3).
+    package static func place(in nalUnits: [ByteBuffer]) -> Int {
+        nalUnits.firstIndex { nalUnit in
+            let header = nalUnit.getInteger(at: nalUnit.readerIndex, as: UInt8.self) ?? 0
+            return ![.aud, .sps, .pps].contains(NALUnitType(header: header))
+        } ?? nalUnits.count
+    }
+
     /// The stamp of a NAL unit; `nil` where it is something else.
     package static func read(nalUnit: ByteBuffer) -> FrameStamp? {
         guard let header = nalUnit.getInteger(at: nalUnit.readerIndex, as: UInt8.self),

@@ -45,7 +45,10 @@ package enum SceneLibrary {
             guard (1...60).contains(loopSeconds), 60 % loopSeconds == 0, gop >= 1,
                 loopSeconds * framesPerSecond % gop == 0
             else {
-                throw .badSettings("the loop must divide a minute, and the GOP the loop")
+                let frames = loopSeconds * framesPerSecond
+                throw .badSettings(
+                    "a group of pictures of \(gop) frames does not divide the loop of \(frames) "
+                        + "(\(loopSeconds) s, a divisor of 60 s, at \(framesPerSecond) a second)")
             }
         }
     }

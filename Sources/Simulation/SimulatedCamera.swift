@@ -39,11 +39,8 @@ struct PacketizedClip: Sendable {
         framesPerSecond = clip.framesPerSecond
         frames = clip.units.compactMap { unit in
             let nalUnits = unit.nalUnits()
-            let split = nalUnits.firstIndex { nalUnit in
-                let header = nalUnit.getInteger(at: nalUnit.readerIndex, as: UInt8.self) ?? 0
-                return ![.aud, .sps, .pps].contains(NALUnitType(header: header))
-            }
-            guard let split else { return nil }
+            let split = FrameStamp.place(in: nalUnits)
+            guard split < nalUnits.count else { return nil }
             let leading = payloads(nalUnits[..<split])
             let rest = payloads(nalUnits[split...])
             guard !rest.isEmpty else { return nil }

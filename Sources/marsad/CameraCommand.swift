@@ -22,6 +22,8 @@ struct CameraCommand: AsyncParsableCommand {
         @Option(help: "The agency that owns it: capital letters, digits and _.") var source =
             "OTHER"
         @Flag(help: "Show it without recording it.") var noRecording = false
+        @Option(help: "Days its recordings are kept, instead of retention.days.")
+        var retentionDays: Int?
         @OptionGroup var options: ServerOptions
 
         func run() async throws {
@@ -38,6 +40,10 @@ struct CameraCommand: AsyncParsableCommand {
             guard (1...200).contains(name.count), nameAr.count <= 200 else {
                 throw ConfigurationError(description: "--name: allowed: 1 to 200 characters")
             }
+            if let retentionDays, !(1...3650).contains(retentionDays) {
+                throw ConfigurationError(
+                    description: "--retention-days is \(retentionDays); allowed: 1 to 3650")
+            }
             let world = World.system
             let folder = try await DataFolder.open(
                 try options.configuration().text("data"), world: world, exclusive: false)
@@ -45,8 +51,9 @@ struct CameraCommand: AsyncParsableCommand {
             try await folder.cameras.put(
                 Camera(
                     id: id, name: name, nameArabic: nameAr, source: source, address: Redacted(url),
-                    recordingMode: noRecording ? .off : .continuous, createdAt: world.wallTime()))
-            print(options.json ? "{\"id\": \"\(id)\"}" : id.rawValue)
+                    recordingMode: noRecording ? .off : .continuous,
+                    retentionDays: retentionDays, createdAt: world.wallTime()))
+            if options.json { try printJSON(["id": id.rawValue]) } else { print(id.rawValue) }
         }
     }
 
@@ -73,9 +80,7 @@ struct CameraCommand: AsyncParsableCommand {
                 for line in lines { print(line.id, line.source, line.recording_mode, line.name) }
                 return
             }
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = .sortedKeys
-            print(String(decoding: try encoder.encode(lines), as: UTF8.self))
+            try printJSON(lines)
         }
     }
 

@@ -55,9 +55,7 @@ struct CheckRecordings: AsyncParsableCommand {
             result.unstamped += checker.report.unstamped
             result.foreign += checker.report.foreign
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        print(String(decoding: try encoder.encode(result), as: UTF8.self))
+        try printJSON(result)
     }
 
     private func check(_ file: String, _ checker: inout StampChecker) throws {

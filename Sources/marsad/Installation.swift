@@ -181,13 +181,18 @@ struct Installation: Service {
 
     /// Takes what `marsad camera add` and its like changed in the database, within two seconds.
     private func followCameras() async {
-        var assigned: Set<CameraID> = []
+        var assigned: [CameraID: Camera] = [:]
         while !Task.isCancelled {
             if let cameras = try? await folder.cameras.all() {
-                for camera in cameras { await node.assign(camera) }
+                for camera in cameras where assigned[camera.id] != camera {
+                    await node.assign(camera)
+                    assigned[camera.id] = camera
+                }
                 let present = Set(cameras.map(\.id))
-                for gone in assigned.subtracting(present).sorted() { await node.unassign(gone) }
-                assigned = present
+                for gone in assigned.keys.filter({ !present.contains($0) }).sorted() {
+                    await node.unassign(gone)
+                    assigned[gone] = nil
+                }
             }
             do { try await Task.sleep(for: .seconds(2)) } catch { return }
         }

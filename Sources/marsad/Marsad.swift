@@ -43,6 +43,13 @@ struct Marsad: AsyncParsableCommand {
     }
 }
 
+/// One JSON value on stdout, with keys in a fixed order.
+func printJSON(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
+
 /// Messages to people go to stderr; data goes to stdout.
 func complain(_ text: String) {
     FileHandle.standardError.write(Data(("marsad: " + text + "\n").utf8))

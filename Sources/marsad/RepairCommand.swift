@@ -29,14 +29,9 @@ struct Repair: AsyncParsableCommand {
         ).run(at: world.wallTime())
         let result = Result(
             adopted: report.adopted, trimmed_bytes: report.trimmed, quarantined: report.quarantined)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        guard options.json else {
-            complain(
-                "\(result.adopted.count) adopted, \(result.trimmed_bytes.count) trimmed, "
-                    + "\(result.quarantined.count) quarantined")
-            return
-        }
-        print(String(decoding: try encoder.encode(result), as: UTF8.self))
+        if options.json { return try printJSON(result) }
+        complain(
+            "\(result.adopted.count) adopted, \(result.trimmed_bytes.count) trimmed, "
+                + "\(result.quarantined.count) quarantined")
     }
 }

@@ -12,7 +12,7 @@ import Simulation
 
 struct Simulate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Simulate what stands outside Marsad.", subcommands: [Cameras.self])
+        abstract: "Simulate what stands outside Marsad.", subcommands: [Cameras.self, Past.self])
 
     struct Cameras: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -23,18 +23,15 @@ struct Simulate: AsyncParsableCommand {
         var clip: [String] = []
         @Option(help: "The port; 0 takes a free one.") var rtspPort = 8564
         @Option(help: "USER:PASSWORD to ask for by Digest.") var credentials: String?
-        @Option(help: "Bits per second, as 2M or 600k.") var bitrate = "2M"
-        @Option(help: "Picture size.") var size = "1280x720"
-        @Option(help: "Frames per second.") var fps = 25
-        @Option(help: "Frames in a group of pictures.") var gop = 50
-        @Option(help: "Folder for the drawn scenes.") var data = "data"
+        @OptionGroup var scenes: SceneOptions
         @Flag(help: "Print the ready line as JSON on stdout.") var json = false
 
         func run() async throws {
             guard (1...2000).contains(count) else {
                 throw ConfigurationError(description: "--count is \(count); allowed: 1 to 2000")
             }
-            let clips: [Clip] = try await clip.isEmpty ? drawn() : loaded()
+            let clips: [Clip] =
+                try await clip.isEmpty ? scenes.clips(cameras: count) : loaded()
             let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
             let server = CameraServer(
                 settings: .init(
@@ -49,34 +46,10 @@ struct Simulate: AsyncParsableCommand {
             try await group.shutdownGracefully()
         }
 
-        private func drawn() async throws -> [Clip] {
-            let parts = size.split(separator: "x").compactMap { Int($0) }
-            guard parts.count == 2 else {
-                throw ConfigurationError(
-                    description: "--size is \"\(size)\"; allowed: such as 1280x720")
-            }
-            let settings = SceneLibrary.Settings(
-                cameras: count, width: parts[0], height: parts[1], framesPerSecond: fps,
-                bitsPerSecond: try bitsPerSecond(), gop: gop)
-            return try await SceneLibrary.prepare(
-                folder: data + "/scenes", settings: settings)
-        }
-
         private func loaded() async throws -> [Clip] {
             var clips: [Clip] = []
             for file in clip { clips.append(try await Clip.load(file)) }
             return clips
-        }
-
-        private func bitsPerSecond() throws -> Int {
-            let factor = bitrate.hasSuffix("M") ? 1_000_000 : bitrate.hasSuffix("k") ? 1000 : 1
-            let digits = factor == 1 ? bitrate : String(bitrate.dropLast())
-            guard let number = Double(digits), (0.05...100).contains(number * Double(factor) / 1e6)
-            else {
-                throw ConfigurationError(
-                    description: "--bitrate is \"\(bitrate)\"; allowed: 50k to 100M")
-            }
-            return Int(number * Double(factor))
         }
 
         private func login() throws -> Credentials? {
@@ -88,6 +61,38 @@ struct Simulate: AsyncParsableCommand {
                 user: String(credentials[..<colon]),
                 password: Redacted(String(credentials[credentials.index(after: colon)...])))
         }
+    }
+}
+
+/// What the drawn scenes look like.
+struct SceneOptions: ParsableArguments {
+    @Option(help: "Bits per second, as 2M or 600k.") var bitrate = "2M"
+    @Option(help: "Picture size.") var size = "1280x720"
+    @Option(help: "Frames per second.") var fps = 25
+    @Option(help: "Frames in a group of pictures.") var gop = 50
+    @Option(help: "Folder for the drawn scenes.") var scenes = "data/scenes"
+
+    func clips(cameras: Int) async throws -> [Clip] {
+        let parts = size.split(separator: "x").compactMap { Int($0) }
+        guard parts.count == 2 else {
+            throw ConfigurationError(
+                description: "--size is \"\(size)\"; allowed: such as 1280x720")
+        }
+        let settings = SceneLibrary.Settings(
+            cameras: cameras, width: parts[0], height: parts[1], framesPerSecond: fps,
+            bitsPerSecond: try bitsPerSecond(), gop: gop)
+        return try await SceneLibrary.prepare(folder: scenes, settings: settings)
+    }
+
+    private func bitsPerSecond() throws -> Int {
+        let factor = bitrate.hasSuffix("M") ? 1_000_000 : bitrate.hasSuffix("k") ? 1000 : 1
+        let digits = factor == 1 ? bitrate : String(bitrate.dropLast())
+        guard let number = Double(digits), (0.05...100).contains(number * Double(factor) / 1e6)
+        else {
+            throw ConfigurationError(
+                description: "--bitrate is \"\(bitrate)\"; allowed: 50k to 100M")
+        }
+        return Int(number * Double(factor))
     }
 }
 

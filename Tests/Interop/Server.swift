@@ -25,7 +25,7 @@ struct SimulatorProgram {
     ) async throws -> SimulatorProgram {
         var arguments = [
             "simulate", "cameras", "--count", "\(count)", "--rtsp-port", port, "--json",
-            "--data", Place.scenes, "--size", "320x180", "--fps", "10", "--gop", "10",
+            "--scenes", Place.scenes, "--size", "320x180", "--fps", "10", "--gop", "10",
             "--bitrate", "200k",
         ]
         if let credentials { arguments += ["--credentials", credentials] }

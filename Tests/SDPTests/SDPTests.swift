@@ -43,6 +43,33 @@ import Testing
         #expect(read.media.first?.fmtp[96]?["profile-level-id"] == "4D001F")
     }
 
+    @Test("a section without a kind is left out with its attributes")
+    func kindless() throws {
+        let read = try SessionDescription(
+            parsing: "v=0\nm=video 0 RTP/AVP 96\na=mid:0\nm=\na=mid:1\nm=\u{7F} 1\na=mid:2\n")
+        #expect(read.media.map(\.kind) == ["video"])
+        #expect(read.media.first?.attributes == [.init("mid", "0")])
+        let unwritable = SessionDescription(name: "x", media: [.init(kind: "", payloadTypes: [])])
+        #expect(try SessionDescription(parsing: unwritable.serialize()).media.isEmpty)
+    }
+
+    @Test("general attributes, transport and channels are kept, before and in sections")
+    func attributes() throws {
+        let written = SessionDescription(
+            name: "x", attributes: [.init("group", "BUNDLE 0"), .init("ice-lite")],
+            media: [
+                .init(
+                    kind: "audio", port: 9, transport: "UDP/TLS/RTP/SAVPF", payloadTypes: [111],
+                    rtpmap: [111: .init(encoding: "opus", clockRate: 48_000, channels: 2)],
+                    attributes: [.init("sendonly"), .init("rtcp-fb", "111 transport-cc")])
+            ])
+        let read = try SessionDescription(parsing: written.serialize())
+        #expect(read == written)
+        let evil = SessionDescription(
+            name: "x", attributes: [.init("a\r\nm", "v\nm=video 9 x 1")], media: [])
+        #expect(try SessionDescription(parsing: evil.serialize()).media.isEmpty)
+    }
+
     @Test("base64 survives the way there and back, and refuses other characters")
     func base64() {
         for count in 0..<70 {

@@ -1,4 +1,4 @@
-// RTCP: sender and receiver reports, names, goodbyes.
+// RTCP: sender and receiver reports, names, goodbyes, and the frame around feedback.
 // SPDX-License-Identifier: Apache-2.0
 
 package import NIOCore
@@ -75,10 +75,18 @@ package enum RTCPPacket: Equatable, Sendable {
     case sdes(ssrc: SSRC, cname: String)
     /// The sources that leave (RFC 3550 §6.6).
     case bye([SSRC])
+    /// Packets to send again (RFC 4585 §6.2.1).
+    case nack(GenericNACK)
+    /// A random access point is wanted (RFC 4585 §6.3.1).
+    case pictureLoss(PictureLossIndication)
+    /// A random access point is demanded of each named source (RFC 5104 §4.3.1).
+    case fullIntra(FullIntraRequest)
+    /// The receiver's estimate of its bandwidth (draft-alvestrand-rmcat-remb-03).
+    case remb(ReceiverBitrate)
     /// A type that is not read here, with its body after the 4-byte header.
     case unknown(type: UInt8, count: UInt8, body: ByteBuffer)
 
-    /// Reads every packet of a compound.
+    /// Reads every packet of a compound; one that starts with feedback (RFC 5506) is as good.
     package static func parse(compound: ByteBuffer) throws(RTPError) -> [RTCPPacket] {
         var rest = compound
         var packets: [RTCPPacket] = []
@@ -148,6 +156,15 @@ package enum RTCPPacket: Equatable, Sendable {
                 sources.append(SSRC(rawValue: source))
             }
             return .bye(sources)
+        case 205 where count == 1:
+            return GenericNACK(body: body).map(RTCPPacket.nack)
+        case 206 where count == 1:
+            return PictureLossIndication(body: body).map(RTCPPacket.pictureLoss)
+        case 206 where count == 4:
+            return FullIntraRequest(body: body).map(RTCPPacket.fullIntra)
+        case 206 where count == 15:
+            return ReceiverBitrate(body: body).map(RTCPPacket.remb)
+                ?? .unknown(type: type, count: count, body: body)
         default:
             return .unknown(type: type, count: count, body: body)
         }
@@ -203,7 +220,7 @@ package enum RTCPPacket: Equatable, Sendable {
             body.writeInteger(report.ssrc.rawValue)
             for block in reports { block.write(to: &body) }
         case .sdes(let ssrc, let cname):
-            let name = cname.utf8.prefix(255)
+            let name = Self.cut(cname, toBytes: 255)
             head = (202, 1)
             body.writeInteger(ssrc.rawValue)
             body.writeMultipleIntegers(UInt8(1), UInt8(name.count))
@@ -213,6 +230,18 @@ package enum RTCPPacket: Equatable, Sendable {
         case .bye(let sources):
             head = (203, UInt8(sources.prefix(31).count))
             for source in sources.prefix(31) { body.writeInteger(source.rawValue) }
+        case .nack(let request):
+            head = (205, 1)
+            request.write(to: &body)
+        case .pictureLoss(let request):
+            head = (206, 1)
+            request.write(to: &body)
+        case .fullIntra(let request):
+            head = (206, 4)
+            request.write(to: &body)
+        case .remb(let estimate):
+            head = (206, 15)
+            estimate.write(to: &body)
         case .unknown(let type, let count, let unread):
             head = (type, count & 0x1F)
             body.writeImmutableBuffer(unread)
@@ -221,6 +250,15 @@ package enum RTCPPacket: Equatable, Sendable {
         let words = UInt16(truncatingIfNeeded: body.readableBytes / 4)
         bytes.writeMultipleIntegers(0x80 | head.count, head.type, words)
         bytes.writeBuffer(&body)
+    }
+
+    /// As many bytes of the text as fit without a part of a character (RFC 3550 §6.5: UTF-8).
+    private static func cut(_ text: String, toBytes limit: Int) -> [UInt8] {
+        var bytes = Array(text.utf8.prefix(limit + 1))
+        guard bytes.count > limit else { return bytes }
+        // Back over continuation bytes to the one that starts the character that does not fit.
+        while let last = bytes.popLast(), last & 0xC0 == 0x80 {}
+        return bytes
     }
 }
 

@@ -169,6 +169,12 @@ package struct ClientSession: Sendable {
         fail(.closed, "the camera closed the connection")
     }
 
+    /// Sends a compound of ours to the camera, on the channel beside its media (RFC 2326 §10.12).
+    package mutating func send(rtcp compound: ByteBuffer) {
+        guard !isOver, let channel else { return }
+        outputs.append(.send(ServerSession.interleaved(channel: channel &+ 1, compound)))
+    }
+
     /// Says goodbye; send what is polled afterwards, then close the connection.
     package mutating func teardown(at now: Instant) {
         guard !isOver else { return }

@@ -1,4 +1,4 @@
-// The session description a camera answers to DESCRIBE, as a value.
+// A session description as a value: a camera's answer to DESCRIBE, a browser's offer.
 // SPDX-License-Identifier: Apache-2.0
 
 package import NIOCore
@@ -9,12 +9,30 @@ package struct SessionDescription: Equatable, Sendable {
     package var name: String
     /// The aggregate control URL, as written; `*` stands for the base URL.
     package var control: String?
+    /// The other attributes before the first section, in order.
+    package var attributes: [Attribute]
     package var media: [Media]
 
-    package init(name: String, control: String? = "*", media: [Media]) {
+    package init(
+        name: String, control: String? = "*", attributes: [Attribute] = [], media: [Media]
+    ) {
         self.name = name
         self.control = control
+        self.attributes = attributes
         self.media = media
+    }
+
+    /// An `a=` line that has no member of its own here (RFC 8866 §5.13).
+    package struct Attribute: Equatable, Sendable {
+        /// Lower case.
+        package var name: String
+        /// What follows the colon, or empty.
+        package var value: String
+
+        package init(_ name: String, _ value: String = "") {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// Encoding and clock of a payload type (`a=rtpmap`, RFC 8866 §6.6).
@@ -22,10 +40,13 @@ package struct SessionDescription: Equatable, Sendable {
         /// As written, e.g. `H264`; compare without case.
         package var encoding: String
         package var clockRate: Int
+        /// Of audio; 1 is not written.
+        package var channels: Int
 
-        package init(encoding: String, clockRate: Int) {
+        package init(encoding: String, clockRate: Int, channels: Int = 1) {
             self.encoding = encoding
             self.clockRate = clockRate
+            self.channels = channels
         }
     }
 
@@ -34,23 +55,30 @@ package struct SessionDescription: Equatable, Sendable {
         /// `video`, `audio`, `application`….
         package var kind: String
         package var port: Int
+        /// The transport protocol, e.g. `RTP/AVP` or `UDP/TLS/RTP/SAVPF`.
+        package var transport: String
         package var payloadTypes: [UInt8]
         /// The track's control URL, as written.
         package var control: String?
         package var rtpmap: [UInt8: RTPMap]
         /// Format parameters by payload type; names are lower case.
         package var fmtp: [UInt8: [String: String]]
+        /// The section's other attributes, in order.
+        package var attributes: [Attribute]
 
         package init(
-            kind: String, port: Int = 0, payloadTypes: [UInt8], control: String? = nil,
-            rtpmap: [UInt8: RTPMap] = [:], fmtp: [UInt8: [String: String]] = [:]
+            kind: String, port: Int = 0, transport: String = "RTP/AVP", payloadTypes: [UInt8],
+            control: String? = nil, rtpmap: [UInt8: RTPMap] = [:],
+            fmtp: [UInt8: [String: String]] = [:], attributes: [Attribute] = []
         ) {
             self.kind = kind
             self.port = port
+            self.transport = transport
             self.payloadTypes = payloadTypes
             self.control = control
             self.rtpmap = rtpmap
             self.fmtp = fmtp
+            self.attributes = attributes
         }
 
         /// The first payload type of an encoding, whatever its case.
@@ -96,39 +124,5 @@ extension SessionDescription.Media {
                     "sprop-parameter-sets": sets,
                 ]
             ])
-    }
-}
-
-extension SessionDescription {
-    /// The bytes of the description, strict (RFC 8866 §5) whatever was read before.
-    package func serialize() -> ByteBuffer {
-        let title = Self.oneLine(name)
-        var lines = [
-            "v=0", "o=- 0 0 IN IP4 0.0.0.0", "s=\(title.isEmpty ? "-" : title)",
-            "c=IN IP4 0.0.0.0", "t=0 0",
-        ]
-        if let control { lines.append("a=control:\(Self.oneLine(control))") }
-        for section in media {
-            let types = section.payloadTypes.map(String.init).joined(separator: " ")
-            lines.append("m=\(Self.oneLine(section.kind)) \(section.port) RTP/AVP \(types)")
-            for type in section.payloadTypes {
-                if let map = section.rtpmap[type] {
-                    lines.append("a=rtpmap:\(type) \(Self.oneLine(map.encoding))/\(map.clockRate)")
-                }
-                if let parameters = section.fmtp[type], !parameters.isEmpty {
-                    let list = parameters.sorted { $0.key < $1.key }
-                        .map { "\(Self.oneLine($0.key))=\(Self.oneLine($0.value))" }
-                        .joined(separator: ";")
-                    lines.append("a=fmtp:\(type) \(list)")
-                }
-            }
-            if let control = section.control { lines.append("a=control:\(Self.oneLine(control))") }
-        }
-        return ByteBuffer(string: lines.joined(separator: "\r\n") + "\r\n")
-    }
-
-    /// No value may start a line of its own.
-    private static func oneLine(_ text: String) -> String {
-        String(decoding: text.utf8.filter { $0 >= 0x20 && $0 != 0x7F }, as: UTF8.self)
     }
 }

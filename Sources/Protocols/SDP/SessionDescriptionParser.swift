@@ -1,4 +1,4 @@
-// Reading session descriptions as cameras write them: tolerant, in one place.
+// Reading session descriptions as cameras and browsers write them: tolerant, in one place.
 // SPDX-License-Identifier: Apache-2.0
 
 package import NIOCore
@@ -6,6 +6,8 @@ package import NIOCore
 extension SessionDescription {
     private static let maxBytes = 256 * 1024
     private static let maxMedia = 64
+    /// A browser's video section has about 200; the rest is passed over.
+    fileprivate static let maxAttributes = 512
 
     /// Reads a description from text.
     package init(parsing text: String) throws(SDPError) {
@@ -18,6 +20,7 @@ extension SessionDescription {
         guard bytes.readableBytes <= Self.maxBytes else { throw SDPError(.tooLarge, line: 0) }
         self.init(name: "", control: nil, media: [])
         var isDescription = false
+        var isSkipping = false
         var number = 0
         let lines = bytes.readableBytesView.split(
             omittingEmptySubsequences: false, whereSeparator: { $0 == 0x0A })
@@ -35,19 +38,30 @@ extension SessionDescription {
                     throw SDPError(.tooManyMedia, line: number)
                 }
                 isDescription = true
-                media.append(Media(mediaLine: value))
-            case UInt8(ascii: "a"):
-                let (attribute, text) = Self.cut(value, at: UInt8(ascii: ":"))
+                // Without a kind the section means nothing, nor do the attributes after it.
+                let section = Media(mediaLine: value)
+                isSkipping = section.kind.isEmpty
+                if !isSkipping { media.append(section) }
+            case UInt8(ascii: "a") where !isSkipping:
+                let (name, text) = Self.cut(value, at: UInt8(ascii: ":"))
                 if media.isEmpty {
-                    if attribute.lowercased() == "control" { control = text }
+                    read(attribute: name.lowercased(), text)
                 } else {
-                    media[media.count - 1].read(attribute: attribute.lowercased(), text)
+                    media[media.count - 1].read(attribute: name.lowercased(), text)
                 }
             default:
                 continue
             }
         }
         guard isDescription else { throw SDPError(.notASessionDescription, line: number) }
+    }
+
+    private mutating func read(attribute: String, _ text: String) {
+        if attribute == "control" {
+            control = text
+        } else if !attribute.isEmpty, attributes.count < Self.maxAttributes {
+            attributes.append(Attribute(attribute, text))
+        }
     }
 
     /// The text before and after the first `separator`, both trimmed; after is empty without one.
@@ -76,8 +90,9 @@ extension SessionDescription.Media {
             .map { String(decoding: $0, as: UTF8.self) }
         let port = parts.dropFirst().first.map { SessionDescription.cut($0, at: 0x2F).0 }
         self.init(
-            kind: parts.first?.lowercased() ?? "",
+            kind: SessionDescription.oneLine(parts.first ?? "").lowercased(),
             port: port.flatMap { UInt16($0) }.map(Int.init) ?? 0,
+            transport: parts.dropFirst(2).first ?? "RTP/AVP",
             payloadTypes: parts.dropFirst(3).prefix(128).compactMap { text in
                 UInt8(text).flatMap { $0 < 128 ? $0 : nil }
             })
@@ -90,10 +105,11 @@ extension SessionDescription.Media {
         case "rtpmap":
             let (type, encoding) = SessionDescription.cut(text, at: 0x20)
             let (name, clock) = SessionDescription.cut(encoding, at: 0x2F)
-            guard let type = UInt8(type), !name.isEmpty,
-                let rate = UInt32(SessionDescription.cut(clock, at: 0x2F).0), rate > 0
+            let (rateText, channels) = SessionDescription.cut(clock, at: 0x2F)
+            guard let type = UInt8(type), !name.isEmpty, let rate = UInt32(rateText), rate > 0
             else { return }
-            rtpmap[type] = SessionDescription.RTPMap(encoding: name, clockRate: Int(rate))
+            rtpmap[type] = SessionDescription.RTPMap(
+                encoding: name, clockRate: Int(rate), channels: UInt8(channels).map(Int.init) ?? 1)
         case "fmtp":
             let (type, list) = SessionDescription.cut(text, at: 0x20)
             guard let type = UInt8(type) else { return }
@@ -106,7 +122,10 @@ extension SessionDescription.Media {
             }
             fmtp[type] = parameters
         default:
-            return
+            guard !attribute.isEmpty, attributes.count < SessionDescription.maxAttributes else {
+                return
+            }
+            attributes.append(SessionDescription.Attribute(attribute, text))
         }
     }
 }

@@ -8,6 +8,7 @@ import NIOCore
 import NIOPosix
 import Observability
 import Primitives
+import RTP
 import RTSP
 
 /// Owns a camera's connection and feed. Created, used and dropped on one event loop.
@@ -138,7 +139,9 @@ final class CameraSupervisor: RTSPClientDelegate {
             url: url, credentials: url.credentials, userAgent: "Marsad",
             nonce: { [world = shared.world] in world.secureRandomBytes(8).hex })
         let handler = RTSPClientHandler(
-            session: session, delegate: self,
+            session: session,
+            ownSource: SSRC(rawValue: UInt32(truncatingIfNeeded: shared.world.random())),
+            delegate: self,
             wall: WallAnchor(wallTime: shared.world.wallTime(), instant: now), now: shared.world.now
         )
         let boundHandler = NIOLoopBound(handler, eventLoop: eventLoop)
@@ -194,7 +197,7 @@ final class CameraSupervisor: RTSPClientDelegate {
     }
 
     func connectionReceived(
-        _ unit: AccessUnit, _ parameterSets: ParameterSets, packetsLost: Int, at now: Instant
+        _ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant
     ) {
         let wasActive = machine.status == .active
         machine.frame(at: now)
@@ -213,6 +216,8 @@ final class CameraSupervisor: RTSPClientDelegate {
     func connectionDiscarded(reason: DiscardReason) {
         shared.metrics.discarded(camera.source, reason).increment()
     }
+
+    func connectionRestamped() { shared.metrics.restamped(camera.source).increment() }
 
     func connectionFailed(_ failure: CameraFailure, at now: Instant) {
         ended(failure, at: now)

@@ -11,6 +11,7 @@ final class IngestMetrics: Sendable {
         var bytes: [Source: Counter] = [:]
         var failures: [String: Counter] = [:]
         var discarded: [String: Counter] = [:]
+        var restamped: [Source: Counter] = [:]
     }
 
     private let handles = Mutex(Handles())
@@ -25,6 +26,18 @@ final class IngestMetrics: Sendable {
                 "cctv_ingest_bytes_total", help: "Video bytes received from cameras.",
                 labels: ["source": source.rawValue])
             handles.bytes[source] = counter
+            return counter
+        }
+    }
+
+    func restamped(_ source: Source) -> Counter {
+        handles.withLock { handles in
+            if let known = handles.restamped[source] { return known }
+            let counter = registry.counter(
+                "cctv_ingest_restamped_total",
+                help: "Frames given another time, because their camera's clock jumped.",
+                labels: ["source": source.rawValue])
+            handles.restamped[source] = counter
             return counter
         }
     }

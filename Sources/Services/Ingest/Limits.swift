@@ -6,6 +6,8 @@ package enum Limits {
     static let connectTimeout = Duration.seconds(10)
     static let firstFrameTimeout = Duration.seconds(5)
     static let readTimeout = Duration.seconds(5)
+    /// Between two receiver reports to a camera (RFC 3550 §6.2).
+    static let receptionReportInterval = Duration.seconds(5)
     static let firstRetry = Duration.seconds(1)
     static let longestRetry = Duration.seconds(30)
     static let failuresUntilCircuitOpens = 3

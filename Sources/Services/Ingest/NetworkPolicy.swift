@@ -12,7 +12,8 @@ package struct AddressBlock: Sendable, Equatable, CustomStringConvertible {
     /// `nil` unless the text is an address, a slash, and a prefix length that fits it.
     package init?(_ text: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, let length = Int(parts[1]),
+        guard parts.count == 2, parts[1].utf8.allSatisfy({ (48...57).contains($0) }),
+            let length = Int(parts[1]),
             let address = try? SocketAddress(ipAddress: String(parts[0]), port: 0)
         else { return nil }
         let bytes = Self.bytes(of: address)

@@ -11,9 +11,10 @@ import RTSP
 /// What the connection tells its supervisor, on the camera's event loop.
 protocol RTSPClientDelegate: AnyObject {
     func connectionIsPlaying(at now: Instant)
-    func connectionReceived(
-        _ unit: AccessUnit, _ parameterSets: ParameterSets, packetsLost: Int, at now: Instant)
+    func connectionReceived(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant)
     func connectionDiscarded(reason: DiscardReason)
+    /// A unit was given another time than the camera's, whose clock jumped or went back.
+    func connectionRestamped()
     func connectionFailed(_ failure: CameraFailure, at now: Instant)
 }
 
@@ -34,7 +35,8 @@ final class RTSPClientHandler: ChannelInboundHandler {
     private var session: ClientSession
     private var depacketizer = H264Depacketizer(parameterSets: nil)
     private var receiver = Receiver()
-    private var sequence: SequenceNumber?
+    private let ownSource: SSRC
+    private var nextReport: Instant
     private var unwrapper = TimestampUnwrapper()
     private var timeline = MediaTimeline()
     private var track: VideoTrack?
@@ -44,11 +46,14 @@ final class RTSPClientHandler: ChannelInboundHandler {
     private let now: @Sendable () -> Instant
     private let wall: WallAnchor
 
+    /// - Parameter ownSource: by which the camera knows our reports.
     init(
-        session: ClientSession, delegate: any RTSPClientDelegate, wall: WallAnchor,
-        now: @escaping @Sendable () -> Instant
+        session: ClientSession, ownSource: SSRC, delegate: any RTSPClientDelegate,
+        wall: WallAnchor, now: @escaping @Sendable () -> Instant
     ) {
         self.session = session
+        self.ownSource = ownSource
+        nextReport = now() + Limits.receptionReportInterval
         self.delegate = delegate
         self.wall = wall
         self.now = now
@@ -68,6 +73,7 @@ final class RTSPClientHandler: ChannelInboundHandler {
             let (handler, context) = bound.value
             let now = handler.now()
             handler.session.advance(to: now)
+            handler.reportReception(at: now)
             handler.run(context: context, at: now)
         }
     }
@@ -152,10 +158,11 @@ final class RTSPClientHandler: ChannelInboundHandler {
                 delegate?.connectionDiscarded(reason: .awaitingParameterSets)
                 return
             }
+            let restamped = timeline.restamped
             unit.decodeTime = timeline.decodeTime(for: unit.decodeTime)
+            if timeline.restamped > restamped { delegate?.connectionRestamped() }
             unit.wallTime = wall.wallTime(at: now)
-            delegate?.connectionReceived(
-                unit, parameterSets, packetsLost: receiver.lost - lostBefore, at: now)
+            delegate?.connectionReceived(unit, parameterSets, at: now)
         } catch {
             delegate?.connectionDiscarded(reason: .malformedPayload)
         }
@@ -169,6 +176,17 @@ final class RTSPClientHandler: ChannelInboundHandler {
         } catch {
             delegate?.connectionDiscarded(reason: .malformedReport)
         }
+    }
+
+    /// Some cameras end a session whose receiver never reports (RFC 3550 §6.2: every 5 s on average).
+    private func reportReception(at now: Instant) {
+        guard now >= nextReport, let block = receiver.reportBlock(at: now) else { return }
+        nextReport = now + Limits.receptionReportInterval
+        session.send(
+            rtcp: RTCPPacket.serialize([
+                .receiverReport(ReceiverReport(ssrc: ownSource, reports: [block])),
+                .sdes(ssrc: ownSource, cname: "marsad"),
+            ]))
     }
 
     private func fail(_ failure: CameraFailure, context: ChannelHandlerContext, at now: Instant) {

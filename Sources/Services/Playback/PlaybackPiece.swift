@@ -63,8 +63,8 @@ package enum PieceCutter {
             let isNewRun = runID != segment.runID
             runID = segment.runID
             // Within a run media time goes on from file to file; a new run is placed by the clock.
-            let since = segment.start.microseconds &- origin.microseconds
-            let offset = anchors[segment.runID] ?? (since &* 9 / 100 &- first.decodeTime)
+            let offset =
+                anchors[segment.runID] ?? (segment.start - origin).inTicks &- first.decodeTime
             anchors[segment.runID] = offset
             let cut = cutSegment(segment, in: range, offset: offset)
             for (index, piece) in cut.enumerated() {
@@ -93,7 +93,7 @@ package enum PieceCutter {
             begin = nil
             ticks = 0
             let start = piece.wallTime
-            let stop = start + .microseconds(piece.duration * 100 / 9)
+            let stop = start + .ticks(piece.duration)
             if let range, stop <= range.start || start >= range.end { return }
             pieces.append(piece)
         }

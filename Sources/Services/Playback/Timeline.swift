@@ -24,6 +24,10 @@ package struct Timeline: Sendable {
             }
         }
         coverage = joined
-        self.gaps = gaps
+        self.gaps = gaps.compactMap { gap in
+            let start = max(gap.start, range.start)
+            let end = min(gap.end, range.end)
+            return start < end ? Gap(start: start, end: end, reason: gap.reason) : nil
+        }
     }
 }

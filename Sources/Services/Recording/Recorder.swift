@@ -58,6 +58,9 @@ package final class Recorder {
         spool.onEvent = { event in self.handle(event) }
     }
 
+    /// Bytes handed over that are not on the disk yet.
+    package var queuedBytes: Int { spool.queuedBytes }
+
     // MARK: Inputs
 
     package func receive(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
@@ -210,8 +213,7 @@ package final class Recorder {
         append(&run, duration: run.lastDuration)
         submitFragment(&run, nextDecodeTime: run.pending.decodeTime)
         spool.submit(.close)
-        let end =
-            run.wallTime(at: run.lastArrival) + .microseconds(Int64(run.lastDuration) * 100 / 9)
+        let end = run.wallTime(at: run.lastArrival) + .ticks(Int64(run.lastDuration))
         state = .waiting(since: end, reason)
     }
 
@@ -224,8 +226,7 @@ package final class Recorder {
             segments[0].fragments.append(entry)
             // Media time and the clock agree within a frame over five minutes; the row's end is what
             // the next segment's start continues.
-            segments[0].end =
-                segments[0].wallTime(of: entry) + .microseconds(Int64(entry.duration) * 100 / 9)
+            segments[0].end = segments[0].end(of: entry)
             publishOpen()
         case .closed:
             finishOldest(damaged: false)

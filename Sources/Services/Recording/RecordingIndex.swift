@@ -175,12 +175,40 @@ package struct RecordingIndex: Sendable {
         return try rows.first?.optionalInteger("last_end").map(WallTime.init(microseconds:))
     }
 
-    /// Paths of all files that have a row.
-    func knownPaths() async throws(DatabaseError) -> Set<String> {
-        let rows = try await database.query(Statement("SELECT storage_path FROM video_segments"))
-        var paths: Set<String> = []
-        for row in rows { paths.insert(try row.text("storage_path")) }
+    /// The paths of all files that have a row, by the segment's id.
+    func knownPaths() async throws(DatabaseError) -> [String: String] {
+        let rows = try await database.query(
+            Statement("SELECT id, storage_path FROM video_segments"))
+        var paths: [String: String] = [:]
+        for row in rows { paths[try row.text("id")] = try row.text("storage_path") }
         return paths
+    }
+
+    /// The segment's file was found elsewhere.
+    func move(_ id: String, to path: String) async throws(DatabaseError) {
+        try await database.execute(
+            Statement(
+                "UPDATE video_segments SET storage_path = ? WHERE id = ?",
+                [.text(path), .text(id)]))
+    }
+
+    /// The oldest segments that outlived their camera's retention, or the default one.
+    func expired(
+        at now: WallTime, defaultDays: Int, count: Int
+    ) async throws(DatabaseError) -> [Segment] {
+        try segments(
+            await database.query(
+                Statement(
+                    """
+                    SELECT * FROM video_segments
+                    WHERE end_time < ? - 86400000000 * COALESCE((SELECT retention_days FROM cameras
+                            WHERE cameras.id = video_segments.camera_id), ?)
+                        AND copies = '{"FILESYSTEM":"WRITTEN"}' ORDER BY start_time LIMIT ?
+                    """,
+                    [
+                        .integer(now.microseconds), .integer(Int64(defaultDays)),
+                        .integer(Int64(count)),
+                    ])))
     }
 
     /// Segments whose removal was begun and not finished.
@@ -194,21 +222,15 @@ package struct RecordingIndex: Sendable {
                     """)))
     }
 
-    /// The oldest segments, of a camera where one is named, that ended before a time.
-    func oldest(
-        endedBefore limit: WallTime, of id: CameraID? = nil, count: Int
-    ) async throws(DatabaseError) -> [Segment] {
-        let scope = id == nil ? "" : "AND camera_id = ?"
-        var values: [DatabaseValue] = [.integer(limit.microseconds)]
-        if let id { values.append(.text(id.rawValue)) }
-        values.append(.integer(Int64(count)))
-        return try segments(
+    /// The oldest segments of all.
+    func oldest(count: Int) async throws(DatabaseError) -> [Segment] {
+        try segments(
             await database.query(
                 Statement(
                     """
-                    SELECT * FROM video_segments WHERE end_time < ? \(scope)
-                        AND copies = '{"FILESYSTEM":"WRITTEN"}' ORDER BY start_time LIMIT ?
-                    """, values)))
+                    SELECT * FROM video_segments WHERE copies = '{"FILESYSTEM":"WRITTEN"}'
+                    ORDER BY start_time LIMIT ?
+                    """, [.integer(Int64(count))])))
     }
 
     private func segments(_ rows: [Row]) throws(DatabaseError) -> [Segment] {

@@ -118,10 +118,10 @@ package struct RecordingService: Sendable {
     }
 
     private func removeExpired() async throws {
-        let limit = shared.world.wallTime() + .seconds(-86_400 * Int64(defaultRetentionDays))
-        for segment in try await index.oldest(endedBefore: limit, count: Limits.removalsAtOnce) {
-            try await remove(segment)
-        }
+        let expired = try await index.expired(
+            at: shared.world.wallTime(), defaultDays: defaultRetentionDays,
+            count: Limits.removalsAtOnce)
+        for segment in expired { try await remove(segment) }
     }
 
     /// By measured free bytes, not by what the rows add up to: others write to the volume too.
@@ -136,8 +136,7 @@ package struct RecordingService: Sendable {
         var now = try await used()
         shared.metrics.storage(used: now.used, capacity: now.total)
         guard now.share >= Limits.cleanFromUsedShare else { return }
-        let limit = shared.world.wallTime()
-        for segment in try await index.oldest(endedBefore: limit, count: Limits.removalsAtOnce) {
+        for segment in try await index.oldest(count: Limits.removalsAtOnce) {
             guard now.share > Limits.cleanToUsedShare else { return }
             try await remove(segment)
             now = try await used()

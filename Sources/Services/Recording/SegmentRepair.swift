@@ -41,13 +41,20 @@ package struct SegmentRepair: Sendable {
             try await index.remove(segment.id)
         }
         let known = try await index.knownPaths()
+        let paths = Set(known.values)
         let root = dataFolder + "/recordings"
         for file in SegmentFile.files(below: root) where file.hasSuffix(".mp4") {
             let path = "recordings/" + file
-            guard !known.contains(path) else { continue }
+            guard !paths.contains(path) else { continue }
             do {
                 let segment = try adopt(path, report: &report)
-                if !isDryRun {
+                if let indexed = known[segment.id] {
+                    // Somebody copied or moved a file: the index follows a move, and a copy is put aside.
+                    guard !SegmentFile.exists(dataFolder + "/" + indexed) else {
+                        throw Unplayable(reason: "a copy of \(indexed)")
+                    }
+                    if !isDryRun { try await index.move(segment.id, to: path) }
+                } else if !isDryRun {
                     try await index.add(
                         segment, cameraName: segment.cameraID.rawValue, damaged: false, at: now)
                 }
@@ -111,8 +118,7 @@ package struct SegmentRepair: Sendable {
                 sampleCount: UInt16(clamping: fragment.sampleCount),
                 startsWithSync: fragment.firstIsSync, hash: Array(hash))
             segment.fragments.append(entry)
-            segment.end =
-                segment.wallTime(of: entry) + .microseconds(Int64(entry.duration) * 100 / 9)
+            segment.end = segment.end(of: entry)
         }
         return segment
     }

@@ -1,0 +1,89 @@
+// A browser's or publisher's offer, and which of its codecs fits a camera.
+// SPDX-License-Identifier: Apache-2.0
+
+package import NIOCore
+
+/// A WebRTC offer this server could answer (WHIP RFC 9725 §4.2, WHEP likewise).
+package struct Offer: Sendable {
+    package let description: PeerDescription
+
+    /// Reads and judges an offer; the direction is judged when it is answered.
+    package init(parsing bytes: ByteBuffer) throws(OfferError) {
+        description = try PeerDescription(parsing: bytes)
+        // One of the two must send the checks (RFC 8445 §2.5).
+        guard !description.isICELite else { throw .unsupported("ice-lite at both ends") }
+    }
+
+    /// The credentials its connectivity checks are made with.
+    package var ice: ICECredentials { description.ice }
+
+    /// What the answer's `a=setup` must be (RFC 8842 §5.3): this server prefers to wait.
+    package var answeredSetup: DTLSSetup {
+        description.setup == .passive ? .active : .passive
+    }
+
+    /// The video section, flowing the way the endpoint needs.
+    func video(flowing isRight: (MediaDirection) -> Bool) throws(OfferError) -> PeerSection {
+        for section in description.sections where !isRight(section.direction) {
+            throw .wrongDirection
+        }
+        guard let section = description.section(.video) else {
+            throw .unsupported("no video section")
+        }
+        return section
+    }
+}
+
+extension PeerSection {
+    /// The offered payload type for video of this codec.
+    func codec(for video: VideoCodec) -> OfferedCodec? {
+        switch video {
+        case .h264(let profileLevelID):
+            bestH264(profileLevelID)
+        case .h265:
+            codecs.first { $0.encoding == "H265" && $0.clockRate == 90_000 }
+        }
+    }
+
+    /// The first offered H.264, whatever its profile, that takes fragments.
+    var anyH264: OfferedCodec? { bestH264(nil) }
+
+    /// The offered payload type for audio of this codec.
+    func codec(for audio: AudioCodec) -> OfferedCodec? {
+        codecs.first { offered in
+            switch audio {
+            case .opus: offered.encoding == "OPUS" && offered.clockRate == 48_000
+            case .pcmu: offered.encoding == "PCMU" && offered.clockRate == 8000
+            case .pcma: offered.encoding == "PCMA" && offered.clockRate == 8000
+            }
+        }
+    }
+
+    /// The same profile first, then constrained baseline, under which decoders take High as well;
+    /// the level is not compared, since it only bounds what the offerer would send.
+    private func bestH264(_ wanted: UInt32?) -> OfferedCodec? {
+        var best: (codec: OfferedCodec, rank: Int)?
+        for codec in codecs where codec.encoding == "H264" && codec.clockRate == 90_000 {
+            guard let rank = Self.rank(codec, wanted) else { continue }
+            if best.map({ rank < $0.rank }) ?? true { best = (codec, rank) }
+        }
+        return best?.codec
+    }
+
+    private static func rank(_ codec: OfferedCodec, _ wanted: UInt32?) -> Int? {
+        let mode = codec.parameters["packetization-mode"]
+        // Without the parameter the mode is 0 (RFC 6184 §8.1), but GStreamer's webrtcbin leaves it
+        // out and takes fragments all the same.
+        guard mode == "1" || mode == nil else { return nil }
+        let penalty = mode == nil ? 8 : 0
+        guard let wanted else { return penalty }
+        // What a description says without the parameter is Baseline (RFC 6184 §8.1).
+        let offered = codec.profileLevelID ?? 0x42_000A
+        if offered >> 16 == wanted >> 16 {
+            // Of the constraint flags only set 1 changes the tools (RFC 6184 §8.1, table 5).
+            return penalty + ((offered ^ wanted) & 0x4000 == 0 ? 0 : 1)
+        }
+        let isConstrainedBaseline = offered >> 16 == 0x42 && offered & 0x4000 != 0
+        return penalty + (isConstrainedBaseline ? 2 : 3)
+    }
+}
