@@ -56,6 +56,8 @@ let package = Package(
         floor("Protocols", "RTSP", ["Primitives", "SDP", "H26x", nioCore, crypto]),
         floor("Protocols", "MP4", ["Primitives", "H26x", nioCore]),
         floor("Protocols", "Manifests", ["Primitives"]),
+        .systemLibrary(name: "COpenSSL", path: "Sources/CSystem/COpenSSL"),
+        floor("Protocols", "WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
         // Floor 2
         .target(
             name: "CFFmpeg", path: "Sources/CSystem/CFFmpeg",
@@ -64,6 +66,9 @@ let package = Package(
             ]),
         .target(
             name: "CStorage", path: "Sources/CSystem/CStorage",
+            cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "CNetwork", path: "Sources/CSystem/CNetwork",
             cSettings: [.define("_GNU_SOURCE")]),
         floor(
             "Infrastructure", "Database",
@@ -91,25 +96,34 @@ let package = Package(
                 "Domain", "Primitives", "H26x", "MP4", "Manifests", "Decoding", "Observability",
                 nioCore, nioPosix, crypto,
             ]),
+        floor(
+            "Services", "Live",
+            [
+                "Domain", "Primitives", "H26x", "RTP", "RTPFormats", "WebRTC", "Observability",
+                "CNetwork", nioCore, nioPosix, logging,
+            ]),
         // Floor 5
         floor(
             "", "API",
             [
-                "Domain", "Primitives", "Ingest", "Recording", "Playback", "Observability",
+                "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Observability",
                 hummingbird, nioCore, logging,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
             resources: [.embedInCode("Resources/index.html")]),
         floor(
             "", "Simulation",
-            ["Primitives", "RTP", "RTPFormats", "RTSP", "SDP", "H26x", nioCore, nioPosix]),
+            [
+                "Primitives", "RTP", "RTPFormats", "RTSP", "SDP", "H26x", "WebRTC", nioCore,
+                nioPosix,
+            ]),
         // Floor 6
         .executableTarget(
             name: "marsad",
             dependencies: [
-                "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Database",
-                "Decoding", "Observability", "Simulation", "RTSP", "H26x", "MP4", nioCore, nioPosix,
-                hummingbird, logging, "Yams", crypto,
+                "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live", "Database",
+                "Decoding", "Observability", "Simulation", "RTSP", "H26x", "MP4", "WebRTC", nioCore,
+                nioPosix, hummingbird, logging, "Yams", crypto,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
@@ -123,20 +137,24 @@ let package = Package(
         tests("RTSP", ["RTSP", "SDP", "RTP", "H26x", "Primitives", nioCore]),
         tests("MP4", ["MP4", "H26x", "Primitives", nioCore]),
         tests("Manifests", ["Manifests", "Primitives"]),
+        tests("WebRTC", ["WebRTC", "RTP", "SDP", "Primitives", nioCore]),
         tests("Database", ["Database", "Primitives"]),
         tests("Decoding", ["Decoding", "Primitives", nioCore]),
         tests("Observability", ["Observability", "Primitives", logging]),
         tests("Domain", ["Domain", "Primitives"]),
         tests(
             "Ingest",
-            ["Ingest", "Database", "Domain", "Primitives", "RTSP", "H26x", nioCore, nioPosix]),
+            [
+                "Ingest", "Database", "Domain", "Primitives", "RTSP", "H26x", "Observability",
+                nioCore, nioPosix, logging,
+            ]),
         tests(
             "Recording",
             [
                 "Recording", "Domain", "Primitives", "H26x", "MP4", "Database", "Observability",
                 nioCore, nioPosix, logging,
             ]),
-        tests("Playback", ["Playback", "Domain", "Primitives"]),
+        tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),
         tests(
             "Simulation",
             [

@@ -83,7 +83,7 @@ struct CameraBody: Encodable {
         nameAr = camera.nameArabic
         source = camera.source.rawValue
         status = Self.status(state)
-        recording = camera.recordingMode == .continuous && state.status == .active
+        recording = state.isRecording
         stream = StreamBody(state)
         resolution = stream.resolution
         codec = stream.codec
@@ -172,31 +172,18 @@ struct PrepareRequest {
     ]
 
     init(parsing body: ByteBuffer) throws {
-        guard
-            let object = try? JSONSerialization.jsonObject(with: Data(buffer: body))
-                as? [String: Any]
-        else {
-            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
+        let object = try JSONObject(parsing: body, allowing: Self.keys)
+        guard let id = CameraID(try object.requiredText("camera_id")) else {
+            throw MarsadError(.cameraNotFound)
         }
-        for key in object.keys.sorted() where !Self.keys.contains(key) {
-            throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
-        }
-        func text(_ key: String) throws -> String {
-            guard let value = object[key] as? String else {
-                throw MarsadError(
-                    .invalidRequest, details: ["key": key, "reason": "a string is required"])
-            }
-            return value
-        }
-        guard let id = CameraID(try text("camera_id")) else { throw MarsadError(.cameraNotFound) }
         cameraID = id
-        guard let start = WallTime(iso8601: try text("start_time")),
-            let end = WallTime(iso8601: try text("end_time")), start < end,
+        guard let start = WallTime(iso8601: try object.requiredText("start_time")),
+            let end = WallTime(iso8601: try object.requiredText("end_time")), start < end,
             let range = TimeRange(start: start, end: end)
         else { throw MarsadError(.invalidTimeRange) }
         self.range = range
-        guard object["format"] == nil || object["format"] as? String == "HLS",
-            object["segment_type"] == nil || object["segment_type"] as? String == "CMAF"
+        guard try object.text("format") ?? "HLS" == "HLS",
+            try object.text("segment_type") ?? "CMAF" == "CMAF"
         else {
             throw MarsadError(
                 .invalidRequest,

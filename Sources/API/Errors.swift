@@ -21,6 +21,36 @@ extension MarsadError.Code {
             .init(
                 status: 400, english: "The time range is not valid",
                 arabic: "النطاق الزمني غير صالح")
+        case .invalidSDP:
+            .init(
+                status: 400, english: "The session description is not valid",
+                arabic: "وصف الجلسة غير صالح")
+        case .missingToken:
+            .init(status: 401, english: "A token is required", arabic: "الرمز مطلوب")
+        case .invalidToken:
+            .init(status: 401, english: "The token is not valid", arabic: "الرمز غير صالح")
+        case .tokenExpired:
+            .init(
+                status: 401, english: "The token has expired", arabic: "انتهت صلاحية الرمز")
+        case .forbidden:
+            .init(
+                status: 403, english: "You may not do this", arabic: "غير مسموح لك بهذا الإجراء")
+        case .reservationNotFound:
+            .init(
+                status: 404, english: "There is no such reservation",
+                arabic: "لا يوجد حجز بهذا المعرّف")
+        case .preconditionFailed:
+            .init(
+                status: 412, english: "The session has changed meanwhile",
+                arabic: "تغيّرت الجلسة في هذه الأثناء")
+        case .preconditionRequired:
+            .init(
+                status: 428, english: "The request must name the session's version (If-Match)",
+                arabic: "يجب أن يحدد الطلب إصدار الجلسة (If-Match)")
+        case .unprocessable:
+            .init(
+                status: 422, english: "The request cannot be served as it is",
+                arabic: "لا يمكن تنفيذ الطلب بهذا الشكل")
         case .invalidSignature:
             .init(
                 status: 401, english: "The link's signature is not valid",
@@ -47,8 +77,8 @@ extension MarsadError.Code {
             .init(status: 413, english: "The request is too large", arabic: "حجم الطلب كبير جدًا")
         case .unsupportedMediaType:
             .init(
-                status: 415, english: "The body must be JSON",
-                arabic: "يجب أن يكون المحتوى بصيغة JSON")
+                status: 415, english: "The body is of the wrong media type",
+                arabic: "نوع محتوى الطلب غير صحيح")
         case .cameraUnavailable:
             .init(
                 status: 503, english: "The camera has no picture at the moment",

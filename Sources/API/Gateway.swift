@@ -76,8 +76,12 @@ struct Gateway: RouterMiddleware {
                 requestId: context.requestID, details: failure.details))
         var headers = HTTPFields()
         if let allow = failure.details["allow"] { headers[.allow] = allow }
-        if text.status == 503 { headers[.retryAfter] = failure.details["retry_after"] ?? "2" }
-        return try jsonResponse(body, status: .init(code: text.status), headers: headers)
+        let status = failure.status ?? text.status
+        if status == 503 || failure.details["retry_after"] != nil {
+            headers[.retryAfter] = failure.details["retry_after"] ?? "2"
+        }
+        if status == 401 { headers[.wwwAuthenticate] = "Bearer" }
+        return try jsonResponse(body, status: .init(code: status), headers: headers)
     }
 
     private func marsadError(_ error: any Error, _ context: Context) -> MarsadError {

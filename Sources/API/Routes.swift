@@ -5,6 +5,7 @@ package import Domain
 import HTTPTypes
 package import Hummingbird
 package import Ingest
+package import Live
 package import Logging
 import NIOCore
 package import Observability
@@ -19,6 +20,7 @@ package struct APIServices: Sendable {
     package var catalog: RecordingCatalog
     package var playback: PlaybackService
     package var live: LiveHLS
+    package var reservations: StreamReservations
     package var thumbnails: Thumbnails
     package var registry: MetricsRegistry
     package var logger: Logger
@@ -26,7 +28,8 @@ package struct APIServices: Sendable {
 
     package init(
         world: World, cameras: CameraStore, node: any CameraNode, catalog: RecordingCatalog,
-        playback: PlaybackService, live: LiveHLS, thumbnails: Thumbnails,
+        playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
+        thumbnails: Thumbnails,
         registry: MetricsRegistry, logger: Logger, version: String
     ) {
         self.world = world
@@ -35,6 +38,7 @@ package struct APIServices: Sendable {
         self.catalog = catalog
         self.playback = playback
         self.live = live
+        self.reservations = reservations
         self.thumbnails = thumbnails
         self.registry = registry
         self.logger = logger
@@ -45,8 +49,7 @@ package struct APIServices: Sendable {
 /// Registers every route.
 package struct Routes: Sendable {
     private static let longestTimeline = Duration.seconds(31 * 86_400)
-    private static let bodyBytes = 64 * 1024
-    private let services: APIServices
+    let services: APIServices
 
     package init(_ services: APIServices) { self.services = services }
 
@@ -58,6 +61,8 @@ package struct Routes: Sendable {
         operations(router)
         cameras(router.group("api/v1/cameras"))
         live(router.group("api/v1/live"))
+        whep(router.group("api/v1/live"))
+        streams(router.group("api/v1/stream"))
         playback(router.group("api/v1/playback"))
         refuseOtherMethods(router)
         return router
@@ -207,14 +212,14 @@ package struct Routes: Sendable {
         return Response(status: .ok, headers: headers, body: .init(byteBuffer: picture.jpeg))
     }
 
-    private func camera(_ context: MarsadRequestContext) async throws -> Camera {
+    func camera(_ context: MarsadRequestContext) async throws -> Camera {
         guard let id = context.parameters.get("id").flatMap({ CameraID($0) }) else {
             throw MarsadError(.cameraNotFound)
         }
         return try await camera(id)
     }
 
-    private func camera(_ id: CameraID) async throws -> Camera {
+    func camera(_ id: CameraID) async throws -> Camera {
         guard let camera = try await services.cameras.camera(id) else {
             throw MarsadError(.cameraNotFound)
         }
@@ -256,7 +261,7 @@ package struct Routes: Sendable {
     private func playback(_ group: RouterGroup<MarsadRequestContext>) {
         group.post("prepare") { request, _ in
             var request = request
-            let body = try await request.collectBody(upTo: Self.bodyBytes)
+            let body = try await request.collectJSON()
             let wanted = try PrepareRequest(parsing: body)
             _ = try await camera(wanted.cameraID)
             return try jsonResponse(
@@ -301,7 +306,7 @@ package struct Routes: Sendable {
             range.end - range.start <= Self.longestTimeline
         else { throw MarsadError(.invalidTimeRange) }
         let timeline = Timeline(
-            segments: try await services.catalog.segments(camera.id, range),
+            spans: try await services.catalog.spans(camera.id, range),
             gaps: try await services.catalog.gaps(camera.id, range), range: range,
             resolution: .seconds(resolution))
         return try jsonResponse(TimelineBody(camera.id, timeline))
@@ -319,7 +324,7 @@ package struct Routes: Sendable {
 
 extension Request {
     /// The whole body, or PAYLOAD_TOO_LARGE.
-    fileprivate mutating func collectBody(upTo limit: Int) async throws -> ByteBuffer {
+    mutating func collectBody(upTo limit: Int) async throws -> ByteBuffer {
         do {
             return try await body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {

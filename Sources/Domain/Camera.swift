@@ -106,6 +106,8 @@ package struct StreamState: Sendable, Equatable {
     /// Interruptions since the program started.
     package var gaps: UInt64 = 0
     package var lastFrameAt: WallTime?
+    /// Whether its pictures reach the disk; false while the recorder waits, whatever the stream does.
+    package var isRecording = false
 
     package init() {}
 }

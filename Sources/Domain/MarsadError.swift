@@ -7,11 +7,20 @@ package struct MarsadError: Error, Sendable, Equatable {
     package enum Code: String, Sendable, CaseIterable {
         case invalidRequest = "INVALID_REQUEST"
         case invalidTimeRange = "INVALID_TIME_RANGE"
+        case invalidSDP = "INVALID_SDP"
+        case missingToken = "MISSING_TOKEN"
+        case invalidToken = "INVALID_TOKEN"
+        case tokenExpired = "TOKEN_EXPIRED"
         case invalidSignature = "INVALID_SIGNATURE"
+        case forbidden = "FORBIDDEN"
         case notFound = "NOT_FOUND"
         case methodNotAllowed = "METHOD_NOT_ALLOWED"
         case cameraNotFound = "CAMERA_NOT_FOUND"
         case recordingNotFound = "RECORDING_NOT_FOUND"
+        case reservationNotFound = "RESERVATION_NOT_FOUND"
+        case preconditionFailed = "PRECONDITION_FAILED"
+        case preconditionRequired = "PRECONDITION_REQUIRED"
+        case unprocessable = "UNPROCESSABLE"
         case linkExpired = "LINK_EXPIRED"
         case payloadTooLarge = "PAYLOAD_TOO_LARGE"
         case unsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE"
@@ -24,9 +33,12 @@ package struct MarsadError: Error, Sendable, Equatable {
     package var code: Code
     /// What the code promises (`camera_id`, `nearest_before` …); shown to the caller, so never a secret.
     package var details: [String: String]
+    /// Where the contract gives the code another status than its usual one.
+    package var status: Int?
 
-    package init(_ code: Code, details: [String: String] = [:]) {
+    package init(_ code: Code, status: Int? = nil, details: [String: String] = [:]) {
         self.code = code
+        self.status = status
         self.details = details
     }
 }

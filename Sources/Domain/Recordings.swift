@@ -42,6 +42,27 @@ package struct Gap: Hashable, Sendable {
     }
 }
 
+/// A SHA-256, held in place: a day of one camera has a hundred thousand of them.
+private struct Digest: Hashable, Sendable {
+    static let size = 32
+    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+
+    /// Shorter bytes are filled up with zeros.
+    init(_ bytes: [UInt8]) {
+        withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: bytes.prefix(Self.size)) }
+    }
+
+    init(copying bytes: UnsafeRawBufferPointer) {
+        withUnsafeMutableBytes(of: &words) { $0.copyMemory(from: bytes) }
+    }
+
+    var bytes: [UInt8] { withUnsafeBytes(of: words) { Array($0) } }
+
+    static func == (a: Digest, b: Digest) -> Bool { a.words == b.words }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+}
+
 /// One fragment (moof + mdat) of a segment file: enough to serve it without opening the file's boxes.
 package struct FragmentEntry: Hashable, Sendable {
     /// Byte offset of its moof in the file.
@@ -55,8 +76,12 @@ package struct FragmentEntry: Hashable, Sendable {
     package var sampleCount: UInt16
     /// Whether its first sample is a random access point.
     package var startsWithSync: Bool
+    private var digest: Digest
     /// SHA-256 of its bytes as written, 32 bytes.
-    package var hash: [UInt8]
+    package var hash: [UInt8] {
+        get { digest.bytes }
+        set { digest = Digest(newValue) }
+    }
 
     package init(
         offset: UInt64, size: UInt32, decodeTime: Int64, duration: UInt32, sampleCount: UInt16,
@@ -68,8 +93,25 @@ package struct FragmentEntry: Hashable, Sendable {
         self.duration = duration
         self.sampleCount = sampleCount
         self.startsWithSync = startsWithSync
-        self.hash = hash
+        digest = Digest(hash)
     }
+
+    /// Reads one entry of `FragmentIndex`; `bytes` are exactly as long as an entry.
+    fileprivate init(entry bytes: UnsafeRawBufferPointer) {
+        func take<T: FixedWidthInteger>(_: T.Type, at position: Int) -> T {
+            T(bigEndian: bytes.loadUnaligned(fromByteOffset: position, as: T.self))
+        }
+        offset = take(UInt64.self, at: 0)
+        size = take(UInt32.self, at: 8)
+        decodeTime = take(Int64.self, at: 12)
+        duration = take(UInt32.self, at: 20)
+        sampleCount = take(UInt16.self, at: 24)
+        startsWithSync = bytes[26] & 1 == 1
+        digest = Digest(copying: UnsafeRawBufferPointer(rebasing: bytes[27...]))
+    }
+
+    /// Where its bytes end in the file; no index that was parsed comes near the last offset.
+    package var endOffset: UInt64 { offset &+ UInt64(size) }
 }
 
 /// The compact form of a segment's fragments in its row.
@@ -78,7 +120,12 @@ package struct FragmentEntry: Hashable, Sendable {
 ///     offset 8 | size 4 | decode time 8 | duration 4 | samples 2 | flags 1 (bit 0: sync) | SHA-256 32
 package enum FragmentIndex {
     private static let headSize = 1 + 4
-    private static let entrySize = 8 + 4 + 8 + 4 + 2 + 1 + 32
+    private static let entrySize = 8 + 4 + 8 + 4 + 2 + 1 + Digest.size
+    /// No file of an hour comes near it.
+    private static let longestFile: UInt64 = 1 << 40
+    /// A thousand years of the 90 kHz clock: sums of such times stay far from the end of 64 bits.
+    private static let latestDecodeTime: Int64 = 1 << 52
+    private static let largestInitSize: UInt32 = 1 << 24
 
     package static func serialize(initSize: UInt32, _ entries: [FragmentEntry]) -> [UInt8] {
         var bytes: [UInt8] = [1]
@@ -94,37 +141,47 @@ package enum FragmentIndex {
             put(entry.duration)
             put(entry.sampleCount)
             bytes.append(entry.startsWithSync ? 1 : 0)
-            bytes.append(contentsOf: entry.hash.prefix(32))
-            bytes.append(contentsOf: [UInt8](repeating: 0, count: max(0, 32 - entry.hash.count)))
+            bytes.append(contentsOf: entry.hash)
         }
         return bytes
     }
 
-    /// `nil` where the bytes are not version 1 or are cut.
+    /// `nil` where the bytes are not version 1, are cut, or name fragments that no file can have: their
+    /// places in the file rise without overlap, behind the head.
     package static func parse(_ bytes: [UInt8]) -> (initSize: UInt32, entries: [FragmentEntry])? {
         guard bytes.first == 1, bytes.count >= headSize, (bytes.count - headSize) % entrySize == 0
         else { return nil }
-        var position = 1
-        func take<T: FixedWidthInteger>(_: T.Type) -> T {
-            var value: T = 0
-            for _ in 0..<MemoryLayout<T>.size {
-                value = value << 8 | T(truncatingIfNeeded: bytes[position])
-                position += 1
+        return bytes.withUnsafeBytes { bytes in
+            let initSize = UInt32(
+                bigEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self))
+            guard initSize <= largestInitSize else { return nil }
+            var entries: [FragmentEntry] = []
+            entries.reserveCapacity((bytes.count - headSize) / entrySize)
+            var end = UInt64(initSize)
+            for start in stride(from: headSize, to: bytes.count, by: entrySize) {
+                let entry = FragmentEntry(
+                    entry: UnsafeRawBufferPointer(rebasing: bytes[start..<start + entrySize]))
+                guard entry.offset >= end, entry.offset <= longestFile, entry.size > 0,
+                    (-latestDecodeTime...latestDecodeTime).contains(entry.decodeTime)
+                else { return nil }
+                end = entry.endOffset
+                entries.append(entry)
             }
-            return value
+            return (initSize, entries)
         }
-        let initSize = take(UInt32.self)
-        let entries = (0..<((bytes.count - headSize) / entrySize)).map { _ in
-            FragmentEntry(
-                offset: take(UInt64.self), size: take(UInt32.self), decodeTime: take(Int64.self),
-                duration: take(UInt32.self), sampleCount: take(UInt16.self),
-                startsWithSync: take(UInt8.self) & 1 == 1,
-                hash: {
-                    defer { position += 32 }
-                    return Array(bytes[position..<(position + 32)])
-                }())
-        }
-        return (initSize, entries)
+    }
+}
+
+/// Where a segment lies in time: what a timeline or a look-up needs, without its fragments.
+package struct SegmentSpan: Hashable, Sendable {
+    package var runID: String
+    package var start: WallTime
+    package var end: WallTime
+
+    package init(runID: String, start: WallTime, end: WallTime) {
+        self.runID = runID
+        self.start = start
+        self.end = end
     }
 }
 
@@ -170,6 +227,8 @@ package struct Segment: Sendable, Equatable {
     }
 
     package var range: TimeRange? { TimeRange(start: start, end: end) }
+
+    package var span: SegmentSpan { SegmentSpan(runID: runID, start: start, end: end) }
 
     /// Media time since the segment's first fragment, as wall time.
     package func wallTime(of fragment: FragmentEntry) -> WallTime {

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import NIOCore
-import Primitives
 import RTSP
 
 /// Carries bytes between a socket and a `ServerSession`; the hub sends the frames.
@@ -52,8 +51,7 @@ final class CameraConnection: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let now = Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds))
-        session.receive(unwrapInboundIn(data), at: now)
+        session.receive(unwrapInboundIn(data))
         while let output = session.pollOutput() { handle(output) }
     }
 

@@ -3,6 +3,7 @@
 
 import Foundation
 import Ingest
+import WebRTC
 import Yams
 
 /// A wrong configuration: the key, the value, and what is allowed. Ends the program with 2.
@@ -43,18 +44,26 @@ struct ConfigurationKey: Sendable {
             allowed: "a loopback address, until accounts exist (127.0.0.1, ::1 or localhost)",
             isValid: { isLoopback($0) }),
         number("http.port", 8080, 0...65_535),
+        number("webrtc.port", 8189, 0...65_535),
+        ConfigurationKey(
+            name: "webrtc.public_addresses", defaultValue: "",
+            allowed: "addresses such as 203.0.113.7, separated by commas; none: this machine's own",
+            isValid: { list($0).allSatisfy { TransportAddress(host: $0, port: 0) != nil } }),
         ConfigurationKey(
             name: "data", defaultValue: "data", allowed: "a folder", isValid: { !$0.isEmpty }),
         ConfigurationKey(
             name: "ingest.camera_networks",
             defaultValue: "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8",
             allowed: "blocks of addresses such as 10.0.0.0/8, separated by commas",
-            isValid: { $0.split(separator: ",").allSatisfy { AddressBlock(trimmed($0)) != nil } }),
+            isValid: { list($0).allSatisfy { AddressBlock($0) != nil } }),
         number("recording.segment_seconds", 300, 2...3600),
         number("recording.sync_seconds", 5, 1...60),
         number("retention.days", 30, 1...3650),
         choice("log.level", ["info", "trace", "debug", "notice", "warning", "error", "critical"]),
     ]
+
+    /// The parts of a list, without the blanks around them.
+    static func list(_ text: String) -> [String] { text.split(separator: ",").map(trimmed) }
 
     static func trimmed(_ text: some StringProtocol) -> String {
         text.trimmingCharacters(in: .whitespaces)

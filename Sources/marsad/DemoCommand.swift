@@ -18,6 +18,9 @@ struct Demo: AsyncParsableCommand {
     @Option(help: "How many cameras (environment MARSAD_DEMO_CAMERAS; 9).") var cameras: Int?
     @Option(help: "Port of the simulated cameras; 0 takes a free one.") var rtspPort = 0
 
+    /// Of the demo's own cameras.
+    private static let idPrefix = "00000000-0000-4000-8000-"
+
     /// Places of a city, so that the wall reads like one.
     private static let places: [(source: String, english: String, arabic: String)] = [
         ("DUBAI_POLICE", "Union Square", "ميدان الاتحاد"),
@@ -37,10 +40,7 @@ struct Demo: AsyncParsableCommand {
             overrides: ["ingest.camera_networks": loopback])
         if options.printConfig { return print(configuration.printed) }
         let environment = ProcessInfo.processInfo.environment
-        let count = cameras ?? environment["MARSAD_DEMO_CAMERAS"].flatMap { Int($0) } ?? 9
-        guard (1...500).contains(count) else {
-            throw ConfigurationError(description: "--cameras is \(count); allowed: 1 to 500")
-        }
+        let count = try wantedCameras(environment["MARSAD_DEMO_CAMERAS"])
         let world = World.system
         let folder = try await DataFolder.open(
             configuration.text("data"), world: world, exclusive: true)
@@ -61,7 +61,18 @@ struct Demo: AsyncParsableCommand {
         try await group.shutdownGracefully()
     }
 
-    /// The same cameras at each start, so that their recordings go on; those of a larger demo leave.
+    private func wantedCameras(_ variable: String?) throws -> Int {
+        let given = cameras.map { ("--cameras", String($0)) }
+            ?? variable.map { ("MARSAD_DEMO_CAMERAS", $0) }
+        guard let (name, text) = given else { return 9 }
+        guard let count = Int(text), (1...500).contains(count) else {
+            throw ConfigurationError(description: "\(name) is \"\(text)\"; allowed: 1 to 500")
+        }
+        return count
+    }
+
+    /// The same cameras at each start, so that their recordings go on; those of a larger demo leave,
+    /// and cameras that somebody added stay.
     private func register(
         _ count: Int, port: Int, in folder: DataFolder, world: World
     ) async throws {
@@ -69,7 +80,7 @@ struct Demo: AsyncParsableCommand {
         var wanted: Set<CameraID> = []
         for number in 1...count {
             let place = Self.places[(number - 1) % Self.places.count]
-            let id = "00000000-0000-4000-8000-" + padded(number, 12)
+            let id = Self.idPrefix + padded(number, 12)
             let suffix = number > Self.places.count ? " \(number)" : ""
             guard let id = CameraID(id), let source = Source(place.source) else { continue }
             wanted.insert(id)
@@ -82,7 +93,8 @@ struct Demo: AsyncParsableCommand {
             }
             try await folder.cameras.put(camera)
         }
-        for camera in try await folder.cameras.all() where !wanted.contains(camera.id) {
+        for camera in try await folder.cameras.all()
+        where camera.id.rawValue.hasPrefix(Self.idPrefix) && !wanted.contains(camera.id) {
             _ = try await folder.cameras.remove(camera.id, at: now)
         }
     }

@@ -4,27 +4,55 @@
 import Domain
 import H26x
 import Ingest
+import Live
 import NIOCore
 import NIOPosix
 import Primitives
 import Recording
+import Synchronization
 
 /// Ingest and recording behind the seam that a node in another process would stand behind.
-struct InProcessNode: CameraNode {
+final class InProcessNode: CameraNode {
     let ingest: IngestService
     let recording: RecordingService
     let shared: RecordingShared
     let dataFolder: String
     let readers: NIOThreadPool
+    let live: LiveService
+    private let assigned = Mutex<[CameraID: Camera]>([:])
 
+    init(
+        ingest: IngestService, recording: RecordingService, shared: RecordingShared,
+        dataFolder: String, readers: NIOThreadPool, live: LiveService
+    ) {
+        self.ingest = ingest
+        self.recording = recording
+        self.shared = shared
+        self.dataFolder = dataFolder
+        self.readers = readers
+        self.live = live
+    }
+
+    /// The recorder before ends first and is indexed: where it ended is what the next one continues.
     func assign(_ camera: Camera) async {
-        await recording.prepare(camera)
+        let known = assigned.withLock { $0.updateValue(camera, forKey: camera.id) }
+        guard known != camera else { return }
+        if known != nil { await ingest.unassign(camera.id) }
+        if camera.recordingMode == .continuous { await recording.prepare(camera) }
         await ingest.assign(camera)
     }
 
-    func unassign(_ id: CameraID) async { await ingest.unassign(id) }
+    func unassign(_ id: CameraID) async {
+        assigned.withLock { _ = $0.removeValue(forKey: id) }
+        await ingest.unassign(id)
+    }
 
-    func states() async -> [CameraID: StreamState] { ingest.states() }
+    func states() async -> [CameraID: StreamState] {
+        let recording = shared.recordingCameras()
+        var states = ingest.states()
+        for id in recording { states[id]?.isRecording = true }
+        return states
+    }
 
     func keyframe(of id: CameraID) async -> Keyframe? {
         guard let (unit, sets) = ingest.keyframe(of: id), let wallTime = unit.wallTime else {
@@ -34,6 +62,22 @@ struct InProcessNode: CameraNode {
             sps: Array(sets.sps.readableBytesView), pps: Array(sets.pps.readableBytesView),
             avcc: Array(unit.avcc.readableBytesView), wallTime: wallTime)
     }
+
+    func openViewer(of id: CameraID, offer: String) async throws(MarsadError) -> ViewerAnswer {
+        try await live.open(id, offer: offer)
+    }
+
+    func patchViewer(
+        _ session: String, of id: CameraID, fragment: String, ifMatch: String?
+    ) async throws(MarsadError) -> ViewerPatch {
+        try await live.patch(session, of: id, fragment: fragment, ifMatch: ifMatch)
+    }
+
+    func closeViewer(_ session: String) async -> Bool { await live.close(session) }
+
+    func liveClock(of id: CameraID) async -> LiveClock? { await live.clock(of: id) }
+
+    func viewers() async -> [CameraID: Int] { live.viewers() }
 
     func openSegments(of id: CameraID) async -> [Segment] { shared.unindexedSegments(of: id) }
 

@@ -7,6 +7,7 @@ import Domain
 import Foundation
 import Hummingbird
 import Ingest
+import Live
 import Logging
 import NIOCore
 import NIOPosix
@@ -81,9 +82,14 @@ struct Installation: Service {
     let ingest: IngestService
     let node: InProcessNode
     let catalog: RecordingCatalog
+    let live: LiveService
+    let reservations: StreamReservations
+    let playback: PlaybackService
     private let decoders: NIOThreadPool
 
-    init(configuration: Configuration, folder: DataFolder, world: World, logger: Logger) {
+    init(
+        configuration: Configuration, folder: DataFolder, world: World, logger: Logger
+    ) async throws {
         self.world = world
         self.folder = folder
         self.logger = logger
@@ -91,7 +97,9 @@ struct Installation: Service {
         let spool = NIOThreadPool(numberOfThreads: 2)
         let readers = NIOThreadPool(numberOfThreads: 2)
         decoders = NIOThreadPool(numberOfThreads: 1)
-        for pool in [spool, readers, decoders] { pool.start() }
+        // Of its own: a dead name server holds its threads for tens of seconds.
+        let resolver = NIOThreadPool(numberOfThreads: 4)
+        for pool in [spool, readers, decoders, resolver] { pool.start() }
         let segmentDuration = Duration.seconds(configuration.number("recording.segment_seconds"))
         let shared = RecordingShared(
             world: world, dataFolder: folder.path, segmentDuration: segmentDuration, pool: spool,
@@ -103,24 +111,39 @@ struct Installation: Service {
             shared: shared, index: index,
             syncInterval: .seconds(configuration.number("recording.sync_seconds")),
             defaultRetentionDays: configuration.number("retention.days"))
-        let networks = configuration.text("ingest.camera_networks").split(separator: ",")
-            .compactMap { AddressBlock(ConfigurationKey.trimmed($0)) }
+        let networks = ConfigurationKey.list(configuration.text("ingest.camera_networks"))
+            .compactMap { AddressBlock($0) }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: min(2, System.coreCount))
+        let eventLoops = Array(group.makeIterator())
+        let publicAddresses = ConfigurationKey.list(configuration.text("webrtc.public_addresses"))
+        let live = try await LiveService(
+            world: world, registry: registry, logger: logger, eventLoops: eventLoops,
+            port: configuration.number("webrtc.port"),
+            addresses: publicAddresses.isEmpty ? Self.ownAddresses() : publicAddresses)
+        self.live = live
+        reservations = StreamReservations(world: world) { _ = await live.close($0) }
         ingest = IngestService(
-            world: world, policy: NetworkPolicy(blocks: networks), group: group, resolver: readers,
+            world: world, policy: NetworkPolicy(blocks: networks), group: group, resolver: resolver,
             registry: registry, logger: logger
         ) { camera, loop in
-            guard camera.recordingMode == .continuous else { return [] }
-            let recorder = Recorder(camera: camera, shared: shared, eventLoop: loop)
-            return [
+            let viewers = live.makeCamera(camera.id, on: loop)
+            var sinks = [
                 FeedSink(
-                    onAccessUnit: recorder.receive, onInterruption: recorder.interrupted,
-                    onEnd: recorder.end)
+                    onAccessUnit: viewers.receive, onInterruption: viewers.interrupted,
+                    onEnd: viewers.end)
             ]
+            if camera.recordingMode == .continuous {
+                let recorder = Recorder(camera: camera, shared: shared, eventLoop: loop)
+                sinks.append(
+                    FeedSink(
+                        onAccessUnit: recorder.receive, onInterruption: recorder.interrupted,
+                        onEnd: recorder.end))
+            }
+            return sinks
         }
         let node = InProcessNode(
             ingest: ingest, recording: recording, shared: shared, dataFolder: folder.path,
-            readers: readers)
+            readers: readers, live: live)
         self.node = node
         catalog = RecordingCatalog(
             segments: { id, range in
@@ -132,21 +155,33 @@ struct Installation: Service {
                 let known = Set(indexed.map(\.id))
                 return indexed + open.filter { !known.contains($0.id) }
             },
+            spans: { id, range in
+                let open = await node.openSegments(of: id).filter {
+                    !$0.fragments.isEmpty && ($0.range?.overlaps(range) ?? false)
+                }
+                let indexed = try await index.spans(of: id, in: range)
+                let known = Set(indexed.map(\.start))
+                return indexed + open.filter { !known.contains($0.start) }.map(\.span)
+            },
+            segment: { id, segmentID in
+                let open = await node.openSegments(of: id).first { $0.id == segmentID }
+                return try await index.segment(segmentID, of: id) ?? open
+            },
             gaps: { id, range in try await index.gaps(of: id, in: range) },
             nearest: { id, time in try await index.nearest(to: time, of: id) })
+        playback = PlaybackService(
+            world: world, catalog: catalog, node: node,
+            signer: LinkSigner(key: world.secureRandomBytes(32), keyID: "1"), registry: registry)
     }
 
     /// The HTTP server over this installation's parts.
     func application(
         host: String, port: Int, onReady: @escaping @Sendable (Int) async -> Void
     ) -> some ApplicationProtocol {
-        let live = LiveHLS(node: node, catalog: catalog, world: world)
-        let playback = PlaybackService(
-            world: world, catalog: catalog, node: node,
-            signer: LinkSigner(key: world.secureRandomBytes(32), keyID: "1"), registry: registry)
+        let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
             world: world, cameras: folder.cameras, node: node, catalog: catalog, playback: playback,
-            live: live, thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
+            live: hls, reservations: reservations, thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version)
         var application = Application(
             router: Routes(services).router(),
@@ -157,26 +192,61 @@ struct Installation: Service {
         return application
     }
 
-    /// Adopts what a crash left, takes the cameras, and drains when asked to stop.
+    /// Takes the cameras, adopts what a crash left beside them, and drains when asked to stop.
     func run() async throws {
-        let report = try await SegmentRepair(dataFolder: folder.path, index: index)
-            .run(at: world.wallTime())
-        if report != RepairReport() {
-            logger.info(
-                "recordings repaired",
-                metadata: [
-                    "event": "repaired", "adopted": "\(report.adopted.count)",
-                    "trimmed": "\(report.trimmed.count)",
-                    "quarantined": "\(report.quarantined.count)",
-                ])
-        }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await recording.run() }
+            group.addTask { await cancelWhenGracefulShutdown { await repair() } }
+            let expiry = Task { await expireReservations() }
+            defer { expiry.cancel() }
             await cancelWhenGracefulShutdown { await followCameras() }
+            await live.stop()
             await ingest.stop()
             await recording.finish(patience: .seconds(5))
             await group.waitForAll()
         }
+    }
+
+    private func expireReservations() async {
+        while !Task.isCancelled {
+            await reservations.expire()
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+        }
+    }
+
+    /// The addresses of this machine, the loopback ones last: a browser on it reaches any of them.
+    private static func ownAddresses() -> [String] {
+        let hosts = ((try? System.enumerateDevices()) ?? []).compactMap(\.address?.ipAddress)
+            .filter { !$0.contains("%") && !$0.hasPrefix("fe80:") }
+        let isLoopback = { (host: String) in host == "::1" || host.hasPrefix("127.") }
+        return hosts.filter { !isLoopback($0) }.sorted { !$0.contains(":") && $1.contains(":") }
+            + hosts.filter(isLoopback)
+    }
+
+    /// On a thread of its own: neither the recorders' writes nor the viewers' reads wait for it.
+    private func repair() async {
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        pool.start()
+        let repair = SegmentRepair(
+            dataFolder: folder.path, index: index, shared: shared, pool: pool)
+        if let report = try? await repair.run(at: world.wallTime()) { tell(report) }
+        try? await pool.shutdownGracefully()
+    }
+
+    private func tell(_ report: RepairReport) {
+        for (path, reason) in report.failed.sorted(by: { $0.key < $1.key }).prefix(100) {
+            logger.error(
+                "a recording could not be repaired",
+                metadata: ["event": "repair_failed", "path": "\(path)", "error": "\(reason)"])
+        }
+        guard report != RepairReport() else { return }
+        logger.info(
+            "recordings repaired",
+            metadata: [
+                "event": "repaired", "adopted": "\(report.adopted.count)",
+                "trimmed": "\(report.trimmed.count)", "damaged": "\(report.damaged.count)",
+                "quarantined": "\(report.quarantined.count)", "failed": "\(report.failed.count)",
+            ])
     }
 
     /// Takes what `marsad camera add` and its like changed in the database, within two seconds.
@@ -191,6 +261,7 @@ struct Installation: Service {
                 let present = Set(cameras.map(\.id))
                 for gone in assigned.keys.filter({ !present.contains($0) }).sorted() {
                     await node.unassign(gone)
+                    await playback.endSessions(of: gone)
                     assigned[gone] = nil
                 }
             }

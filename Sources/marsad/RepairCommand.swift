@@ -17,6 +17,8 @@ struct Repair: AsyncParsableCommand {
         var adopted: [String]
         var trimmed_bytes: [String: UInt64]
         var quarantined: [String: String]
+        var damaged: [String]
+        var failed: [String: String]
     }
 
     func run() async throws {
@@ -28,10 +30,11 @@ struct Repair: AsyncParsableCommand {
             isDryRun: dryRun
         ).run(at: world.wallTime())
         let result = Result(
-            adopted: report.adopted, trimmed_bytes: report.trimmed, quarantined: report.quarantined)
+            adopted: report.adopted, trimmed_bytes: report.trimmed,
+            quarantined: report.quarantined, damaged: report.damaged, failed: report.failed)
         if options.json { return try printJSON(result) }
         complain(
             "\(result.adopted.count) adopted, \(result.trimmed_bytes.count) trimmed, "
-                + "\(result.quarantined.count) quarantined")
+                + "\(result.quarantined.count) quarantined, \(result.failed.count) failed")
     }
 }

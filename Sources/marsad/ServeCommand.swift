@@ -6,6 +6,7 @@ import Domain
 import Foundation
 import Glibc
 import Hummingbird
+import Live
 import Logging
 import NIOCore
 import Observability
@@ -73,8 +74,15 @@ func runServer(
     let logger = Logger(label: "marsad") { _ in
         JSONLogHandler(level: level, sink: sink, now: world.wallTime)
     }
-    let installation = Installation(
-        configuration: configuration, folder: folder, world: world, logger: logger)
+    let installation: Installation
+    do {
+        installation = try await Installation(
+            configuration: configuration, folder: folder, world: world, logger: logger)
+    } catch let error as LivePortError {
+        throw ConfigurationError(
+            description: "webrtc.port is \(configuration.text("webrtc.port")); "
+                + "allowed: a free port (\(error))")
+    }
     let host = configuration.text("http.host")
     let application = installation.application(
         host: host, port: configuration.number("http.port")

@@ -68,11 +68,16 @@ import Testing
 }
 
 @Suite struct FragmentIndexTests {
+    /// Fragments with holes between them, as repair may leave them, and anything else at random.
     private func entries(_ count: Int, _ random: inout SeededRandom) -> [FragmentEntry] {
-        (0..<count).map { _ in
-            FragmentEntry(
-                offset: random.next(), size: .random(in: 0 ... .max, using: &random),
-                decodeTime: Int64(bitPattern: random.next()),
+        var offset: UInt64 = 2000
+        return (0..<count).map { _ in
+            offset += .random(in: 0...5000, using: &random)
+            let size = UInt32.random(in: 1...1 << 20, using: &random)
+            defer { offset += UInt64(size) }
+            return FragmentEntry(
+                offset: offset, size: size,
+                decodeTime: .random(in: -(1 << 52)...1 << 52, using: &random),
                 duration: .random(in: 0 ... .max, using: &random),
                 sampleCount: .random(in: 0 ... .max, using: &random),
                 startsWithSync: random.next() & 1 == 1,
@@ -117,7 +122,38 @@ import Testing
             var changed = bytes
             changed[.random(in: 1..<changed.count, using: &random)] = UInt8(
                 truncatingIfNeeded: random.next())
-            #expect(FragmentIndex.parse(changed)?.entries.count == 3)
+            let parsed = FragmentIndex.parse(changed)
+            #expect(parsed == nil || parsed?.entries.count == 3)
+        }
+    }
+
+    @Test("fragments that overlap, fall back, are empty or lie beyond any file are refused")
+    func impossible() {
+        func parses(_ places: [(offset: UInt64, size: UInt32)], initSize: UInt32 = 9) -> Bool {
+            let entries = places.map {
+                FragmentEntry(
+                    offset: $0.offset, size: $0.size, decodeTime: 0, duration: 1, sampleCount: 1,
+                    startsWithSync: true, hash: [])
+            }
+            return FragmentIndex.parse(FragmentIndex.serialize(initSize: initSize, entries)) != nil
+        }
+        #expect(parses([(9, 10), (19, 10), (50, 1)]))
+        #expect(!parses([(8, 10)]))
+        #expect(!parses([(9, 10), (18, 10)]))
+        #expect(!parses([(100, 10), (9, 10)]))
+        #expect(!parses([(9, 0)]))
+        #expect(!parses([(.max, 1)]))
+        #expect(!parses([(9, 10), (.max - 5, .max)]))
+        #expect(!parses([], initSize: .max))
+    }
+
+    @Test("decode times that would end the arithmetic are refused")
+    func decodeTimes() {
+        for time in [Int64.min, .max, 1 << 60] {
+            let entry = FragmentEntry(
+                offset: 9, size: 1, decodeTime: time, duration: 1, sampleCount: 1,
+                startsWithSync: true, hash: [])
+            #expect(FragmentIndex.parse(FragmentIndex.serialize(initSize: 9, [entry])) == nil)
         }
     }
 }

@@ -152,6 +152,52 @@ struct ParameterSetsTests {
         #expect(try ParameterSets(avcC: sets.avcC()) == sets)
     }
 
+    @Test("keeps one picture set for each id, by rising id, and all of them count")
+    func severalPictureSets() throws {
+        let sps = SPSRecipe().nalUnit()
+        // ue(1) and ue(2) begin 010 and 011.
+        let second = ByteBuffer(bytes: [0x68, 0x4E, 0x3C, 0x80])
+        let third = ByteBuffer(bytes: [0x68, 0x6E, 0x3C, 0x80])
+        let sets = try ParameterSets(
+            sps: sps, pictureParameterSets: [third, second, pps, second])
+        #expect(sets.pps == pps)
+        #expect(sets.inBand == [sps, pps, second, third])
+        var tail: [UInt8] = [3]
+        for set in [pps, second, third] { tail += [0, 4] + Array(set.readableBytesView) }
+        #expect(Array(sets.avcC().readableBytesView.suffix(tail.count)) == tail)
+        #expect(try ParameterSets(avcC: sets.avcC()) == sets)
+        let other = try ParameterSets(sps: sps, pictureParameterSets: [pps, second])
+        #expect(other != sets)
+        #expect(try other != ParameterSets(sps: sps, pps: pps))
+        let changed = ByteBuffer(bytes: [0x68, 0x4E, 0x3C, 0x81])
+        let newest = try ParameterSets(sps: sps, pictureParameterSets: [pps, second, changed])
+        #expect(newest.inBand == [sps, pps, changed])
+    }
+
+    @Test("reads the ids of picture sets up to the largest")
+    func pictureSetIDs() {
+        func id(_ bytes: [UInt8]) -> Int? {
+            ParameterSets.pictureParameterSetID(of: ByteBuffer(bytes: [0x68] + bytes))
+        }
+        #expect(id([0x80]) == 0)
+        #expect(id([0x40]) == 1)
+        // Eight zeros, then 1_0000_0000 (id 255), and one more than that.
+        #expect(id([0x00, 0x80, 0x00]) == 255)
+        #expect(id([0x00, 0x80, 0x80]) == nil)
+        #expect(id([0x00]) == nil)
+        #expect(id([]) == nil)
+        #expect(ParameterSets.pictureParameterSetID(of: ByteBuffer()) == nil)
+    }
+
+    @Test("reads a record whose further picture sets are damaged")
+    func damagedFurtherSet() throws {
+        let sets = try ParameterSets(sps: SPSRecipe().nalUnit(), pps: pps)
+        var record = sets.avcC()
+        record.setInteger(UInt8(2), at: record.writerIndex - pps.readableBytes - 3)
+        record.writeBytes([0, 2, 0x41, 0x00])
+        #expect(try ParameterSets(avcC: record) == sets)
+    }
+
     @Test("refuses swapped, empty and oversized sets")
     func refusals() {
         let sps = SPSRecipe().nalUnit()
@@ -159,6 +205,7 @@ struct ParameterSetsTests {
         #expect(throws: H26xError.self) { try ParameterSets(sps: sps, pps: ByteBuffer()) }
         let huge = ByteBuffer(bytes: [0x68] + [UInt8](repeating: 1, count: 70_000))
         #expect(throws: H26xError.self) { try ParameterSets(sps: sps, pps: huge) }
+        #expect(throws: H26xError.self) { try ParameterSets(sps: sps, pictureParameterSets: []) }
     }
 
     @Test("survives every truncation and 5,000 seeded mutations of a record")

@@ -29,6 +29,26 @@ import Testing
         #expect(machine.deadline == at(13))
     }
 
+    @Test("only the attempt under way counts, none between two, none after the end")
+    func attempts() {
+        var machine = SupervisorMachine(seed: 1, startAt: at(0))
+        #expect(!machine.isCurrent(machine.attempt))
+        #expect(machine.advance(to: at(0)) == .connect)
+        let first = machine.attempt
+        #expect(machine.isCurrent(first))
+        machine.failed(Self.refused, at: at(1))
+        #expect(!machine.isCurrent(first))
+        var now = at(1)
+        #expect(toDeadline(&machine, &now) == .connect)
+        #expect(!machine.isCurrent(first))
+        #expect(machine.isCurrent(machine.attempt))
+        machine.playing(at: now)
+        machine.frame(at: now)
+        #expect(machine.isCurrent(machine.attempt))
+        machine.stop()
+        #expect(!machine.isCurrent(machine.attempt))
+    }
+
     @Test("each phase has its time-out: ten seconds to PLAY, five to video, five without video")
     func timeouts() {
         var machine = SupervisorMachine(seed: 1, startAt: at(0))

@@ -196,6 +196,82 @@ struct FileScannerTests {
         #expect(failed.damage == "read failed at byte 0")
     }
 
+    @Test("a fragment with a torn head is a hole, and those behind it are found")
+    func holes() throws {
+        let recording = try Recording.small()
+        let whole = scan(recording.file).scan.fragments
+        let start = recording.ends[1]
+        let hole = UInt64(start)..<UInt64(recording.ends[2])
+        // Every byte of the head whose change the boxes themselves show.
+        for position in [0, 4, 7, 8, 12, 24, 28, 32, 36, 48, 52, 68, 72] {
+            var file = recording.file
+            file.setInteger(UInt8(0xA5), at: start + position)
+            let found = scan(file).scan
+            #expect(found.fragments == [whole[0], whole[2]], "byte \(position)")
+            #expect(found.holes == [hole], "byte \(position)")
+            #expect(found.damage != nil)
+            #expect(found.validLength == UInt64(file.readableBytes))
+        }
+    }
+
+    @Test("a damaged size of mdat does not swallow the fragment behind it")
+    func longMediaData() throws {
+        let recording = try Recording.small()
+        var file = recording.file
+        let start = recording.ends[1]
+        let bytes = try #require(file.getSlice(at: start, length: recording.ends[2] - start))
+        let header = try FragmentHeader.parse(bytes)
+        #expect(header.fillsMediaData)
+        let both = UInt32(recording.ends[3] - start - header.moofSize)
+        file.setInteger(both, at: start + header.moofSize)
+        let found = scan(file).scan
+        #expect(found.fragments.map(\.baseDecodeTime) == [0, 28_800])
+    }
+
+    @Test("a hole as long as many reads is searched through")
+    func longHole() throws {
+        let recording = try Recording.small()
+        for length in [1, 3, 4, 7, 65_530, 65_536, 200_001] {
+            var file = try #require(recording.file.getSlice(at: 0, length: recording.ends[1]))
+            file.writeRepeatingByte(UInt8(ascii: "m"), count: length)
+            file.writeImmutableBuffer(
+                try #require(
+                    recording.file.getSlice(
+                        at: recording.ends[1], length: recording.ends[3] - recording.ends[1])))
+            let found = scan(file).scan
+            #expect(found.fragments.count == 3, "\(length)")
+            let begin = UInt64(recording.ends[1])
+            #expect(found.holes == [begin..<(begin + UInt64(length))])
+        }
+    }
+
+    @Test("zeros where pictures were are no NAL units")
+    func zeroedPictures() throws {
+        let bytes = fragmentBytes()
+        let header = try FragmentHeader.parse(bytes)
+        #expect(header.holdsNALUnits(bytes))
+        var zeroed = bytes
+        for index in (header.moofSize + 8)..<bytes.readableBytes {
+            zeroed.setInteger(UInt8(0), at: index)
+        }
+        #expect(!header.holdsNALUnits(zeroed))
+        for start in stride(from: 200, to: 900, by: 37) {
+            var torn = bytes
+            for index in start..<(start + 64) {
+                torn.setInteger(UInt8(0), at: header.moofSize + 8 + index)
+            }
+            #expect(!header.holdsNALUnits(torn), "\(start)")
+        }
+        let cut = try #require(bytes.getSlice(at: 0, length: bytes.readableBytes - 1))
+        #expect(!header.holdsNALUnits(cut))
+    }
+
+    private func fragmentBytes() -> ByteBuffer {
+        var builder = FragmentBuilder(sequenceNumber: 1, baseDecodeTime: 0)
+        builder.append(Recording.unit(2000, isIDR: true), duration: 3600)
+        return builder.finish().serialize()
+    }
+
     @Test("survives 3,000 seeded mutations")
     func malformed() throws {
         let file = try Recording.small().file

@@ -93,4 +93,36 @@ import Testing
         #expect(text.hasPrefix("#EXTM3U\n"))
         #expect(text.contains("#EXT-X-TARGETDURATION:1\n"))
     }
+
+    @Test("a live playlist keeps its target while no piece is longer, and claims no keyframes")
+    func fixedTarget() {
+        func text(_ ticks: Int64) -> String {
+            HLSPlaylist(
+                segments: [piece("x", ticks: ticks, after: 0)], isEnded: false,
+                isIndependent: false, target: 5
+            ).serialize()
+        }
+        for ticks: Int64 in [1, 180_000, 450_000, 494_999] {
+            #expect(text(ticks).contains("#EXT-X-TARGETDURATION:5\n"))
+        }
+        #expect(text(495_000).contains("#EXT-X-TARGETDURATION:6\n"))
+        #expect(!text(1).contains("#EXT-X-INDEPENDENT-SEGMENTS"))
+    }
+
+    @Test("dates are right on both sides of midnight and before 1970")
+    func dates() {
+        var random = SeededRandom(seed: 22)
+        var playlist = HLSPlaylist(isEnded: true)
+        var expected: [String] = []
+        for _ in 0..<500 {
+            let time = WallTime(
+                microseconds: .random(in: -1 << 50...1 << 52, using: &random))
+            expected.append("#EXT-X-PROGRAM-DATE-TIME:\(time.description.dropLast(4))Z")
+            playlist.append(
+                .init(
+                    uri: "x", duration: 1, wallTime: time, isDiscontinuous: false, initURI: "i"))
+        }
+        let lines = playlist.serialize().split(separator: "\n").map(String.init)
+        #expect(lines.filter { $0.hasPrefix("#EXT-X-PROGRAM") } == expected)
+    }
 }

@@ -128,6 +128,48 @@ enum Rows {
     }
 }
 
+@Suite struct PieceLengthTests {
+    @Test("a long group of pictures is cut at fragments where the length says so, and only there")
+    func longGroups() throws {
+        var sync = [Bool](repeating: false, count: 12)
+        sync[0] = true
+        sync[10] = true
+        let segment = try Rows.segment("a", run: "r", from: 0, decodeTime: 0, sync: sync)
+        func cut(_ length: PieceLength) -> [Range<Int>] {
+            PieceCutter.pieces(of: [segment], in: nil, origin: Rows.origin, length: length)
+                .map(\.fragments)
+        }
+        #expect(cut(.standard) == [0..<10, 10..<12])
+        #expect(cut(.live) == [0..<4, 4..<8, 8..<10, 10..<12])
+    }
+
+    @Test("pieces of a long range last six seconds")
+    func long() throws {
+        let segment = try Rows.segment(
+            "a", run: "r", from: 0, decodeTime: 0, sync: [Bool](repeating: true, count: 20))
+        let pieces = PieceCutter.pieces(
+            of: [segment], in: nil, origin: Rows.origin, length: .long)
+        #expect(pieces.map(\.fragments) == [0..<6, 6..<12, 12..<18, 18..<20])
+    }
+
+    @Test("behind a hole inside a file the next keyframe begins a discontinuous piece")
+    func holeInFile() throws {
+        var segment = try Rows.segment(
+            "a", run: "r", from: 0, decodeTime: 0, sync: [true, true, true, false, true, true])
+        // The third is missing: what remains of its group cannot be shown.
+        segment.fragments.remove(at: 2)
+        let pieces = PieceCutter.pieces(of: [segment], in: nil, origin: Rows.origin)
+        #expect(pieces.map(\.fragments) == [0..<2, 3..<5])
+        #expect(pieces.map(\.isDiscontinuous) == [false, true])
+        #expect(pieces.map(served) == [0, 360_000])
+        #expect(pieces.map(\.duration) == [180_000, 180_000])
+    }
+
+    private func served(_ piece: PlaybackPiece) -> Int64 {
+        piece.first.decodeTime + piece.decodeTimeOffset
+    }
+}
+
 @Suite struct TimelineTests {
     @Test("coverage that touches is joined, a hole is kept, and everything is cut to the range")
     func joins() throws {
@@ -136,16 +178,17 @@ enum Rows {
             try Rows.segment("a", run: "r", from: 0, decodeTime: 0, sync: sync),
             try Rows.segment("b", run: "r", from: 4, decodeTime: 0, sync: sync),
             try Rows.segment("c", run: "s", from: 20, decodeTime: 0, sync: sync),
-            try Rows.segment("d", run: "s", from: 24, decodeTime: 0, sync: []),
         ]
         let range = try Rows.range(2, 22)
         let fine = Timeline(
-            segments: segments, gaps: [], range: range, resolution: .milliseconds(1))
+            spans: segments.map(\.span), gaps: [], range: range, resolution: .milliseconds(1))
         #expect(fine.coverage == [try Rows.range(2, 8), try Rows.range(20, 22)])
-        let coarse = Timeline(segments: segments, gaps: [], range: range, resolution: .seconds(15))
+        let coarse = Timeline(
+            spans: segments.map(\.span), gaps: [], range: range, resolution: .seconds(15))
         #expect(coarse.coverage == [try Rows.range(2, 22)])
         let outside = Timeline(
-            segments: segments, gaps: [], range: try Rows.range(100, 200), resolution: .zero)
+            spans: segments.map(\.span), gaps: [], range: try Rows.range(100, 200),
+            resolution: .zero)
         #expect(outside.coverage.isEmpty)
     }
 
@@ -157,7 +200,7 @@ enum Rows {
             try Rows.segment("b", run: "s", from: 2, decodeTime: 0, sync: [true]),
         ]
         let timeline = Timeline(
-            segments: segments, gaps: [], range: try Rows.range(0, 60), resolution: .zero)
+            spans: segments.map(\.span), gaps: [], range: try Rows.range(0, 60), resolution: .zero)
         #expect(timeline.coverage == [try Rows.range(0, 10)])
     }
 }

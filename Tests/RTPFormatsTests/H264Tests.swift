@@ -59,7 +59,6 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
                 #expect(result.isIDR == unit.isIDR)
             }
         }
-        #expect(depacketizer.damagedUnits == 0)
     }
 
     @Test("without markers a unit ends with the next timestamp")
@@ -125,7 +124,6 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         let next = try depacketizer.push(
             packet(nal(0x41, [0x88, 1]), marker: true), decodeTime: 3600)
         #expect(next?.decodeTime == 3600)
-        #expect(depacketizer.damagedUnits == 1)
     }
 
     @Test("keeps parameter sets whose packet spuriously has the marker with their picture")
@@ -170,6 +168,48 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
             #expect(depacketizer.parameterSets?.sps == sps)
             #expect(depacketizer.parameterSets?.pps == pps)
         }
+    }
+
+    /// Sends an IDR behind `sets`, and answers what is in force then.
+    private func setsInForce(
+        _ depacketizer: inout H264Depacketizer, after sets: [ByteBuffer], time: Int64
+    ) throws -> ParameterSets? {
+        let unit = AccessUnit(
+            avcc: AVCC.serialize(sets + [nal(0x65, [0x88, 9])]), decodeTime: time, isIDR: true,
+            wallTime: nil)
+        for payload in H264Packetizer().packetize(unit) {
+            _ = try depacketizer.push(packet(payload, marker: true), decodeTime: time)
+        }
+        return depacketizer.parameterSets
+    }
+
+    @Test("picture parameter sets with different ids stand side by side and do not alternate")
+    func severalPictureSets() throws {
+        let sps = ByteBuffer(bytes: [
+            0x67, 0x4D, 0x00, 0x29, 0x9A, 0x64, 0x03, 0xC0, 0x11, 0x3F, 0x2C, 0xD4, 0x04, 0x04,
+            0x05, 0x00, 0x00, 0x03, 0x03, 0xE8, 0x00, 0x00, 0xEA, 0x60, 0x04,
+        ])
+        var otherSPS = sps
+        otherSPS.setInteger(UInt8(0x28), at: 3)
+        let first = nal(0x68, [0xEE, 0x3C, 0x80])
+        let second = nal(0x68, [0x4E, 0x3C, 0x80])
+        var depacketizer = H264Depacketizer(parameterSets: nil)
+        let both = try setsInForce(&depacketizer, after: [sps, first, second], time: 0)
+        #expect(both?.inBand == [sps, first, second])
+        let repeats = [[sps, first, second], [sps, first], [second], [sps, second, first], []]
+        for (index, sets) in repeats.enumerated() {
+            let now = try setsInForce(&depacketizer, after: sets, time: Int64(index + 1) * 3600)
+            #expect(now == both)
+        }
+        // A set that changes takes the place of the one with its id.
+        let changed = nal(0x68, [0x4E, 0x3C, 0x81])
+        let now = try setsInForce(&depacketizer, after: [changed], time: 90_000)
+        #expect(now?.inBand == [sps, first, changed])
+        // Another sequence set leaves behind what it did not bring along.
+        let anew = try setsInForce(&depacketizer, after: [otherSPS, first], time: 180_000)
+        #expect(anew?.inBand == [otherSPS, first])
+        let alone = try setsInForce(&depacketizer, after: [sps], time: 270_000)
+        #expect(alone?.inBand == [sps, first])
     }
 
     @Test("a unit beyond the limit is dropped and its memory with it")

@@ -25,8 +25,8 @@ import Testing
 
     @Test("ports and IPv6 hosts are read, nonsense is refused")
     func hosts() throws {
-        #expect(try RTSPURL(parsing: "rtsps://[FE80::1]/x").port == 322)
-        #expect(try RTSPURL(parsing: "rtsps://[FE80::1]/x").description == "rtsps://[fe80::1]/x")
+        #expect(try RTSPURL(parsing: "rtsp://[FE80::1]/x").port == 554)
+        #expect(try RTSPURL(parsing: "rtsp://[FE80::1]/x").description == "rtsp://[fe80::1]/x")
         #expect(try RTSPURL(parsing: "rtsp://h").path == "")
         for text in [
             "", "http://h/", "rtsp://", "rtsp:///x", "rtsp://h:0/", "rtsp://h:99999/",
@@ -35,6 +35,18 @@ import Testing
         ] {
             #expect(throws: RTSPError.self) { try RTSPURL(parsing: text) }
         }
+    }
+
+    @Test("an address that asks for TLS is refused instead of spoken to in the clear")
+    func secureScheme() throws {
+        for text in ["rtsps://user:word@h/x", "RTSPS://h"] {
+            #expect(throws: RTSPError(.unsupportedScheme, at: 0)) { try RTSPURL(parsing: text) }
+        }
+        // Behind a proxy that ends TLS, a camera's tracks keep the names they had before it.
+        let base = try RTSPURL(parsing: "rtsp://h/cam")
+        let track = base.resolving(control: "rtsps://h/cam/video")
+        #expect(track?.description == "rtsps://h/cam/video")
+        #expect(track?.resolving(control: "x")?.description == "rtsps://h/cam/video/x")
     }
 
     @Test("control URLs resolve the way cameras mean them")
@@ -132,6 +144,22 @@ import Testing
         decoder.receive(ByteBuffer(bytes: [0, 1, 2, 0x0D, 0x0A, 0x24, 0, 0, 1, 7]))
         #expect(try decoder.next() == .interleaved(channel: 0, ByteBuffer(bytes: [7])))
         #expect(decoder.skippedBytes == 5)
+    }
+
+    @Test("a camera that pads each of its frames is not cut off for the sum of it")
+    func padding() throws {
+        var decoder = MessageDecoder()
+        var padded = ByteBuffer(repeating: 0, count: 40_000)
+        padded.writeBytes([0x24, 0, 0, 1, 7])
+        for _ in 0..<5 {
+            decoder.receive(padded)
+            #expect(try decoder.next() == .interleaved(channel: 0, ByteBuffer(bytes: [7])))
+        }
+        #expect(decoder.skippedBytes == 200_000)
+        decoder.receive(ByteBuffer(repeating: 0, count: 40_000))
+        #expect(try decoder.next() == nil)
+        decoder.receive(ByteBuffer(repeating: 0, count: 40_000))
+        #expect(throws: RTSPError.self) { try decoder.next() }
     }
 
     @Test("no truncation or mutation of a stream traps or hangs")

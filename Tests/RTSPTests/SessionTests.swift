@@ -46,7 +46,7 @@ private struct Wire {
                 isBusy = true
                 if case .send(let bytes) = output {
                     sent.append(String(buffer: bytes))
-                    server.receive(bytes, at: now)
+                    server.receive(bytes)
                 } else {
                     clientOutputs.append(output)
                 }
@@ -224,7 +224,7 @@ private struct Wire {
     func otherPath() {
         var session = server()
         func ask(_ text: String) -> String {
-            session.receive(ByteBuffer(string: text + "\r\n\r\n"), at: start)
+            session.receive(ByteBuffer(string: text + "\r\n\r\n"))
             var answer = ""
             while let output = session.pollOutput() {
                 switch output {
@@ -254,7 +254,7 @@ private struct Wire {
         for _ in 0..<40 {
             while let output = client.pollOutput() {
                 if case .send(let bytes) = output {
-                    server.receive(mutated(bytes, &random), at: start)
+                    server.receive(mutated(bytes, &random))
                 }
             }
             while let output = server.pollOutput() {

@@ -135,4 +135,94 @@ func rowCount(in engine: SQLiteEngine) async throws -> Int64? {
             #expect(nearest.before == nil)
         }
     }
+
+    @Test("spans are all there, in order, however many pages they take")
+    func spanPages() async throws {
+        try await withIndex { index, engine in
+            let id = try RecordingRig.camera().id
+            try await index.add(segment(0), cameraName: "Gate", damaged: false, at: Self.at(0))
+            // Two rows begin at each moment, so a page may end between equals.
+            try await engine.execute(
+                Statement(
+                    """
+                    INSERT INTO video_segments (id, session_id, camera_id, source, sequence_number,
+                        start_time, end_time, duration_ms, size_bytes, storage_path,
+                        storage_backend, copies, codec, created_at)
+                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)
+                    SELECT 'row-' || i, 'run', ?, 'METRO', i, ? + i / 2 * 10000000,
+                        ? + i / 2 * 10000000 + 10000000, 10000, 1, 'p' || i, 'FILESYSTEM',
+                        '{"FILESYSTEM":"WRITTEN"}', 'avc1', 0 FROM n
+                    """,
+                    [
+                        .text(id.rawValue), .integer(Self.at(0).microseconds),
+                        .integer(Self.at(0).microseconds),
+                    ]))
+            let spans = try await index.spans(of: id, in: range(0, 1_000_000))
+            #expect(spans.count == 9001)
+            #expect(spans.map(\.start) == spans.map(\.start).sorted())
+            #expect(Set(spans.map(\.start)).count == 4501)
+            #expect(try await index.spans(of: id, in: range(15, 16)).count == 2)
+            // What would have to be cut short is refused instead.
+            await #expect(throws: MarsadError.self) {
+                try await index.segments(of: id, in: range(0, 1_000_000))
+            }
+        }
+    }
+
+    @Test("an index that cannot be read leaves its segment empty and its neighbours whole")
+    func unreadable() async throws {
+        try await withIndex { index, engine in
+            for number in 0..<3 {
+                try await index.add(
+                    segment(number), cameraName: "Gate", damaged: false, at: Self.at(0))
+            }
+            try await engine.execute(
+                Statement(
+                    "UPDATE video_segments SET fragment_index = ? WHERE id = 'segment-1'",
+                    [.blob([1, 0, 0, 0, 9] + [UInt8](repeating: 255, count: 59))]))
+            let id = try RecordingRig.camera().id
+            let found = try await index.segments(of: id, in: range(0, 100))
+            #expect(found.map(\.fragments.count) == [1, 0, 1])
+            #expect(try await index.segment("segment-2", of: id) == segment(2))
+            #expect(try await index.segment("segment-9", of: id) == nil)
+            let other = try #require(CameraID("00000000-0000-0000-0000-000000000000"))
+            #expect(try await index.segment("segment-2", of: other) == nil)
+        }
+    }
+
+    @Test("what outlived its own camera's retention is found, of removed cameras too")
+    func expired() async throws {
+        try await withIndex { index, engine in
+            let id = try RecordingRig.camera().id
+            let day: Int64 = 86_400
+            for (number, seconds) in [(0, 0), (1, 5 * day), (2, 9 * day)] {
+                var segment = try segment(number)
+                segment.start = Self.at(seconds)
+                segment.end = Self.at(seconds + 10)
+                try await index.add(segment, cameraName: "Gate", damaged: false, at: Self.at(0))
+            }
+            let other = try #require(CameraID("00000000-0000-0000-0000-000000000000"))
+            var foreign = try segment(7, run: "other")
+            foreign.cameraID = other
+            foreign.start = Self.at(-20)
+            foreign.end = Self.at(-10)
+            try await index.add(foreign, cameraName: "Old", damaged: false, at: Self.at(0))
+            func expired(_ days: Int, count: Int = 10) async throws -> [String] {
+                try await index.expired(at: Self.at(10 * day), defaultDays: days, count: count)
+                    .map(\.id)
+            }
+            // Neither camera has a row of its own here: the default counts.
+            #expect(try await expired(3) == ["segment-7", "segment-0", "segment-1"])
+            #expect(try await expired(3, count: 2) == ["segment-7", "segment-0"])
+            #expect(try await expired(30) == [])
+            try await engine.execute(
+                Statement(
+                    """
+                    INSERT INTO cameras (id, name, source, origin, retention_days, created_at,
+                        updated_at) VALUES (?, 'Gate', 'METRO', 'RTSP', 7, 0, 0)
+                    """, [.text(id.rawValue)]))
+            #expect(try await expired(30) == ["segment-0"])
+            #expect(try await expired(3) == ["segment-7", "segment-0"])
+        }
+    }
 }

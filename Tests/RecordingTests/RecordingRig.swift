@@ -84,13 +84,21 @@ final class RecordingRig {
     let service: RecordingService
     let camera: Camera
     let engine: SQLiteEngine
-    private let recorder: NIOLoopBound<Recorder>
+    private var recorder: NIOLoopBound<Recorder>
     private let loop: any EventLoop
 
-    init(start: WallTime, segmentDuration: Duration, lastEnd: WallTime? = nil) async throws {
-        folder = try TemporaryFolder()
-        manual = ManualWorld(start: start)
-        engine = try await Self.database(in: folder)
+    /// - Parameter continuing: the program before, on the same folder.
+    init(
+        start: WallTime, segmentDuration: Duration, lastEnd: WallTime? = nil,
+        continuing: RecordingRig? = nil, seed: UInt64 = 1
+    ) async throws {
+        folder = try continuing?.folder ?? TemporaryFolder()
+        manual = ManualWorld(start: start, seed: continuing == nil ? seed : seed + 1)
+        if let continuing {
+            engine = continuing.engine
+        } else {
+            engine = try await Self.database(in: folder)
+        }
         index = RecordingIndex(database: engine)
         let shared = RecordingShared(
             world: manual.world, dataFolder: folder.path, segmentDuration: segmentDuration,
@@ -104,8 +112,8 @@ final class RecordingRig {
             try await index.add(
                 Self.segment(endingAt: lastEnd), cameraName: camera.name, damaged: false,
                 at: lastEnd)
-            await service.prepare(camera)
         }
+        if lastEnd != nil || continuing != nil { await service.prepare(camera) }
         let loop = Self.loops.next()
         self.loop = loop
         recorder = try await loop.submit {
@@ -162,10 +170,31 @@ final class RecordingRig {
         }.get()
     }
 
+    /// The camera's next recorder, made while this one still has bytes on their way.
+    func replaceRecorder() async throws {
+        let (camera, shared, loop, old) = (camera, shared, loop, recorder)
+        recorder = try await loop.submit {
+            old.value.end()
+            return NIOLoopBound(
+                Recorder(camera: camera, shared: shared, eventLoop: loop), eventLoop: loop)
+        }.get()
+    }
+
+    /// Returns when everything that was fed has been answered by the disk.
+    func settleDisk() async throws {
+        let recorder = recorder
+        while try await loop.submit({ recorder.value.queuedBytes }).get() > 0 { await Task.yield() }
+    }
+
     func interrupt(_ reason: GapReason) async throws {
         let recorder = recorder
         let now = manual.now
         try await loop.submit { recorder.value.interrupted(reason, at: now) }.get()
+    }
+
+    func end() async throws {
+        let recorder = recorder
+        try await loop.submit { recorder.value.end() }.get()
     }
 
     /// Ends the recorder and waits until all of it is indexed.

@@ -29,6 +29,19 @@ import Testing
                 .run(at: RepairTests.start)
         }
 
+        func gaps() async throws -> [Gap] {
+            let range = try #require(
+                TimeRange(start: WallTime(microseconds: 0), end: RepairTests.start + .seconds(1000))
+            )
+            return try await index.gaps(of: RecordingRig.camera().id, in: range)
+        }
+
+        /// The `damaged` column of the only row.
+        func isDamaged() async throws -> Bool {
+            try await engine.query(Statement("SELECT damaged FROM video_segments")).first?
+                .integer("damaged") == 1
+        }
+
         func segments() async throws -> [Segment] {
             let range = try #require(
                 TimeRange(start: WallTime(microseconds: 0), end: RepairTests.start + .seconds(1000))
@@ -94,6 +107,78 @@ import Testing
             }
             #expect(try await bench.repair() == RepairReport(), "cut \(cut)")
         }
+    }
+
+    @Test(
+        "good fragments behind a damaged one play, and the hole is a gap",
+        arguments: [0, 4, 28, 2000])
+    func adoptsAround(_ position: Int) async throws {
+        let (segment, file) = try await recorded()
+        var bytes = Array(file.readableBytesView)
+        let hole = segment.fragments[3]
+        // A flipped byte in the head, or zeros where the pictures were.
+        if position < 100 {
+            bytes[Int(hole.offset) + position] ^= 0x40
+        } else {
+            for index in 600..<900 { bytes[Int(hole.offset) + index] = 0 }
+        }
+        let bench = try await Bench()
+        try bench.folder.write(bytes, to: segment.path)
+        let report = try await bench.repair()
+        #expect(report.adopted == [segment.path] && report.damaged == [segment.path])
+        #expect(report.trimmed.isEmpty)
+        let found = try #require(try await bench.segments().first)
+        #expect(found.fragments == segment.fragments.filter { $0.offset != hole.offset })
+        #expect(found.end == segment.end)
+        #expect(try await bench.isDamaged())
+        let gap = Gap(
+            start: segment.wallTime(of: hole), end: segment.end(of: hole), reason: .damaged)
+        #expect(try await bench.gaps() == [gap])
+        #expect(Array(try bench.folder.bytes(segment.path).readableBytesView) == bytes)
+    }
+
+    @Test("a file that cannot be repaired now is told, and holds up no other")
+    func failedFile() async throws {
+        let (segment, file) = try await recorded()
+        let bench = try await Bench()
+        try bench.folder.write(file.readableBytesView, to: segment.path)
+        let other = segment.path.replacing("segment_", with: "segment_0")
+        try bench.folder.write([1, 2, 3], to: other)
+        // Where the quarantine's folder would be, there is a file.
+        try bench.folder.write([1], to: "quarantine")
+        let report = try await bench.repair()
+        #expect(report.adopted == [segment.path])
+        #expect(Array(report.failed.keys) == [other])
+        #expect(report.quarantined.isEmpty)
+        #expect(Array(try bench.folder.bytes(other).readableBytesView) == [1, 2, 3])
+    }
+
+    @Test("what a recorder is writing is left alone, and adopted segments end the restart's gap")
+    func besideRecorder() async throws {
+        let (segment, file) = try await recorded()
+        let rig = try await RecordingRig(
+            start: Self.start + .seconds(100), segmentDuration: .seconds(300),
+            lastEnd: Self.start + .seconds(-50), seed: 3)
+        try rig.folder.write(file.readableBytesView, to: segment.path)
+        let sets = try TimedUnit.sets()
+        let start = Self.start + .seconds(100)
+        try await rig.feed(TimedUnit.stream(0..<60, group: 25, start: start, sets: sets))
+        try await rig.settleDisk()
+        let report = try await SegmentRepair(
+            dataFolder: rig.folder.path, index: rig.index, shared: rig.shared
+        ).run(at: Self.start)
+        #expect(report.adopted == [segment.path])
+        #expect(report.failed.isEmpty && report.quarantined.isEmpty && report.trimmed.isEmpty)
+        try await rig.feed(TimedUnit.stream(60..<100, group: 25, start: start, sets: sets))
+        let segments = try await rig.finish()
+        #expect(segments.map(\.start) == [Self.start + .seconds(-60), Self.start, start])
+        #expect(segments.last?.fragments.reduce(0) { $0 + Int($1.sampleCount) } == 100)
+        #expect(
+            try await rig.gaps() == [
+                Gap(
+                    start: Self.start + .seconds(-50), end: Self.start, reason: .restart),
+                Gap(start: segment.end, end: start, reason: .restart),
+            ])
     }
 
     @Test("rubbish is moved aside whole, and a dry run moves nothing")

@@ -177,7 +177,7 @@ private func fuzzServer(_ input: ByteBuffer) {
     for piece in input.readableBytesView.split(
         separator: 0, maxSplits: 64, omittingEmptySubsequences: false)
     {
-        session.receive(ByteBuffer(bytes: piece), at: Instant(nanoseconds: 0))
+        session.receive(ByteBuffer(bytes: piece))
         while let output = session.pollOutput() {
             guard case .describe(let path, let token) = output else { continue }
             session.answerDescribe(token, sdp: path.contains("none") ? nil : description)

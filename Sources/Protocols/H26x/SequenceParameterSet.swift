@@ -33,6 +33,11 @@ package struct SequenceParameterSet: Hashable, Sendable {
     }
 
     /// Whether `avcC` must end with chroma format and bit depths (ISO 14496-15 §5.3.3.1.2).
+    /// The three bytes after the NAL header, as SDP names them (RFC 6184 §8.1).
+    package var profileLevelID: UInt32 {
+        UInt32(profileIndication) << 16 | UInt32(constraintFlags) << 8 | UInt32(levelIndication)
+    }
+
     var hasChromaExtension: Bool { Self.profilesWithChroma.contains(profileIndication) }
 
     private static let profilesWithChroma: Set<UInt8> = [

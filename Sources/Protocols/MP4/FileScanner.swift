@@ -5,8 +5,8 @@ package import H26x
 package import NIOCore
 
 /// Walks a recording box by box, sans I/O: it asks for byte ranges and reads box headers, `moov`
-/// and `moof`, but no picture. What a crash left half-written at the end is told apart from what
-/// plays.
+/// and `moof`, but no picture. Where the boxes break off it searches for the next fragment: what a
+/// crash left half-written at the end, and holes in the middle, are told apart from what plays.
 package struct FileScanner: Sendable {
     /// What the scanner wants next.
     package enum Step: Sendable {
@@ -40,9 +40,11 @@ package struct FileScanner: Sendable {
         package var parameterSets: ParameterSets?
         /// The fragments in file order.
         package var fragments: [ScannedFragment] = []
-        /// The file plays up to here; a writer may truncate to it and go on.
+        /// The last valid box ends here; a writer may truncate to it and go on.
         package var validLength: UInt64 = 0
-        /// Why the scan stopped before the end of the file; `nil` where it did not.
+        /// Bytes below `validLength` that belong to no valid box.
+        package var holes: [Range<UInt64>] = []
+        /// What was wrong first; `nil` where nothing was.
         package var damage: String?
     }
 
@@ -51,6 +53,10 @@ package struct FileScanner: Sendable {
     private var offset: UInt64 = 0
     private var asked: Int?
     private var boxCount = 0
+    /// Set while looking for the next fragment: where the hole began.
+    private var holeStart: UInt64?
+    /// The bytes asked for are for a search, not for a box.
+    private var isSearching = false
 
     /// Starts at the first byte of a file of this length.
     package init(fileLength: UInt64) { self.fileLength = fileLength }
@@ -65,11 +71,43 @@ package struct FileScanner: Sendable {
             return stop("read failed at byte \(offset)")
         }
         let buffer = bytes.slice()
+        if isSearching { return search(buffer) }
         do throws(MP4Error) {
             return try visitBox(buffer)
         } catch {
             return stop("\(error) in the box at byte \(offset)")
         }
+    }
+
+    /// Looks for the type of a fragment's first box; `offset` is where the buffer begins.
+    private mutating func search(_ buffer: ByteBuffer) -> Step {
+        isSearching = false
+        let found = buffer.withUnsafeReadableBytes { bytes -> Int? in
+            var position = 4
+            while position + 4 <= bytes.count {
+                // The last byte tells how far the next candidate is at least.
+                switch bytes[position + 3] {
+                case UInt8(ascii: "f"):
+                    if bytes[position..<(position + 3)].elementsEqual("moo".utf8) {
+                        return position - 4
+                    }
+                    position += 4
+                case UInt8(ascii: "o"), UInt8(ascii: "m"):
+                    position += 1
+                default:
+                    position += 4
+                }
+            }
+            return nil
+        }
+        if let found {
+            offset += UInt64(found)
+            return ask(Limits.scanProbeBytes)
+        }
+        guard offset + UInt64(buffer.readableBytes) < fileLength else { return .done(scan) }
+        // A type may lie across the end of what was read.
+        offset += UInt64(max(1, buffer.readableBytes - 7))
+        return askSearch()
     }
 
     /// Looks at the box at `offset`, of which at least the first `buffer` bytes are here.
@@ -80,6 +118,10 @@ package struct FileScanner: Sendable {
         let name = header.type.text
         guard header.size <= fileLength - offset else {
             return stop("\(name) at byte \(offset) is cut")
+        }
+        // In a hole only a fragment is believed: its boxes check each other.
+        guard holeStart == nil || header.type == "moof" else {
+            return stop("unexpected box \(name) at byte \(offset)")
         }
         switch header.type {
         case "moov":
@@ -116,6 +158,9 @@ package struct FileScanner: Sendable {
         guard UInt64(header.size) <= fileLength - offset else {
             return stop("fragment at byte \(offset) is cut")
         }
+        guard header.fillsMediaData else {
+            throw .invalidValue(field: "mdat size", offset: Int(moofSize))
+        }
         scan.fragments.append(
             ScannedFragment(
                 offset: offset, size: UInt64(header.size), baseDecodeTime: header.baseDecodeTime,
@@ -125,11 +170,18 @@ package struct FileScanner: Sendable {
     }
 
     private mutating func advance(by size: UInt64) -> Step {
+        if let start = holeStart {
+            scan.holes.append(start..<offset)
+            holeStart = nil
+        }
         offset += size
         scan.validLength = offset
         boxCount += 1
         if offset == fileLength { return .done(scan) }
-        guard boxCount < Limits.maxBoxesPerFile else { return stop("too many boxes") }
+        guard boxCount < Limits.maxBoxesPerFile else {
+            if scan.damage == nil { scan.damage = "too many boxes" }
+            return .done(scan)
+        }
         return ask(Limits.scanProbeBytes)
     }
 
@@ -139,8 +191,23 @@ package struct FileScanner: Sendable {
         return .need(offset: offset, count: count)
     }
 
+    private mutating func askSearch() -> Step {
+        guard offset < fileLength else { return .done(scan) }
+        isSearching = true
+        return ask(Limits.searchBytes)
+    }
+
+    /// Notes what is wrong at `offset`, and looks for a fragment behind it where one can be.
     private mutating func stop(_ damage: String) -> Step {
-        scan.damage = damage
-        return .done(scan)
+        if scan.damage == nil { scan.damage = damage }
+        let wasSearching = isSearching
+        isSearching = false
+        guard scan.initSegment != nil else { return .done(scan) }
+        if holeStart == nil { holeStart = offset }
+        boxCount += 1
+        guard boxCount < Limits.maxBoxesPerFile else { return .done(scan) }
+        // What cannot be read is passed over by what a search reads at once.
+        offset += wasSearching ? min(Limits.searchBytes, fileLength - offset) : 1
+        return askSearch()
     }
 }

@@ -40,6 +40,61 @@ package struct FragmentHeader: Equatable, Sendable {
     /// Whether decoding can start at the fragment.
     package var firstIsSync: Bool { samples.first?.isSync ?? false }
 
+    /// Whether the samples lie end to end and reach exactly to the end of `mdat`, as the recorder
+    /// writes them: a damaged size would hide the next fragment in this one.
+    package private(set) var fillsMediaData = false
+
+    /// Whether each sample of the fragment consists of whole NAL units that can be coded pictures:
+    /// a power cut leaves zeros where the file had grown and the bytes had not come yet.
+    package func holdsNALUnits(_ fragment: ByteBuffer) -> Bool {
+        fragment.withUnsafeReadableBytes { bytes in
+            samples.allSatisfy { sample in
+                let (end, overflow) = sample.offset.addingReportingOverflow(sample.size)
+                guard !overflow, sample.offset >= 0, sample.size > 0, end <= bytes.count else {
+                    return false
+                }
+                let units = UnsafeRawBufferPointer(rebasing: bytes[sample.offset..<end])
+                return Self.areNALUnits(units)
+            }
+        }
+    }
+
+    private static func areNALUnits(_ sample: UnsafeRawBufferPointer) -> Bool {
+        var position = 0
+        while position < sample.count {
+            guard sample.count - position > 4 else { return false }
+            let length = sample[position..<(position + 4)].reduce(0) { $0 << 8 | Int($1) }
+            position += 4
+            guard length > 0, length <= sample.count - position,
+                sample[position] & 0x80 == 0, sample[position] & 0x1F != 0
+            else { return false }
+            let unit = sample[position..<(position + length)]
+            guard !hasHole(UnsafeRawBufferPointer(rebasing: unit)) else { return false }
+            position += length
+        }
+        return true
+    }
+
+    /// Looks at every n-th byte only: a run of 2n zeros holds at least one of them.
+    private static func hasHole(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let step = Limits.zerosOfAHole / 2
+        var position = 0
+        while position < bytes.count {
+            if bytes[position] == 0 {
+                var start = position
+                while start > 0, bytes[start - 1] == 0 { start -= 1 }
+                var end = position + 1
+                while end < bytes.count, bytes[end] == 0, end - start < Limits.zerosOfAHole {
+                    end += 1
+                }
+                if end - start >= Limits.zerosOfAHole { return true }
+                position = max(position, end - 1)
+            }
+            position += step
+        }
+        return false
+    }
+
     /// The defaults that `tfhd` gives to samples whose row does not say.
     private struct Defaults {
         var duration: UInt32 = 0
@@ -102,6 +157,9 @@ package struct FragmentHeader: Equatable, Sendable {
                 break
             }
         }
+        fillsMediaData =
+            nextOffset == payload.upperBound
+            && samples.reduce(0) { $0 &+ $1.size } == payload.count && !samples.isEmpty
         guard defaults != nil else { throw .missingBox("tfhd") }
         guard hasDecodeTime else { throw .missingBox("tfdt") }
     }

@@ -31,4 +31,8 @@ enum Limits {
     static let maxBoxesPerFile = 1_000_000
     /// What a scan reads at a box header: enough for the `moof` of a usual two-second fragment.
     static let scanProbeBytes: UInt64 = 2048
+    /// What a scan reads at once when it looks for the next fragment.
+    static let searchBytes: UInt64 = 1 << 16
+    /// So many zeros in a row are no coded picture: §7.4.1 of H.264 forbids three, cameras pad a few.
+    static let zerosOfAHole = 64
 }

@@ -28,15 +28,14 @@ package enum DepacketizeError: Error, Equatable, Sendable {
 package struct H264Depacketizer: Sendable {
     /// The newest parameter sets, from SDP or in band.
     package private(set) var parameterSets: ParameterSets?
-    /// Access units given up, for the gap count of the stream.
-    package private(set) var damagedUnits = 0
 
     private var current = Assembly()
     private var closed: AccessUnit?
     private var lastTime: Int64?
     private var state = State.intact
+    /// The parameter sets of the pending unit; those of pictures by their id.
     private var newSPS: ByteBuffer?
-    private var newPPS: ByteBuffer?
+    private var newPPS: [Int: ByteBuffer] = [:]
 
     private static let maxUnitBytes = 8 << 20
 
@@ -117,10 +116,9 @@ package struct H264Depacketizer: Sendable {
     }
 
     private mutating func drop() {
-        damagedUnits &+= 1
         current = Assembly()
         newSPS = nil
-        newPPS = nil
+        newPPS = [:]
     }
 
     private mutating func close() -> AccessUnit {
@@ -128,15 +126,31 @@ package struct H264Depacketizer: Sendable {
             avcc: current.bytes, decodeTime: current.time, isIDR: current.isIDR, wallTime: nil)
         current = Assembly()
         state = .intact
-        if newSPS != nil || newPPS != nil {
-            if let sps = newSPS ?? parameterSets?.sps, let pps = newPPS ?? parameterSets?.pps {
-                // Sets that do not parse leave the old ones in force; the bytes stay in the unit.
-                if let sets = try? ParameterSets(sps: sps, pps: pps) { parameterSets = sets }
-                newSPS = nil
-                newPPS = nil
-            }
-        }
+        if newSPS != nil || !newPPS.isEmpty { adoptParameterSets() }
         return unit
+    }
+
+    /// Puts the unit's parameter sets in force, each in the place of the one with its id.
+    private mutating func adoptParameterSets() {
+        let known = parameterSets
+        // At the beginning the kinds may come in different units, and wait for each other.
+        guard let sps = newSPS ?? known?.sps, known != nil || !newPPS.isEmpty else { return }
+        let pictureSets = Array(newPPS.values)
+        newSPS = nil
+        newPPS = [:]
+        var kept: [ByteBuffer] = []
+        if let known, sps == known.sps {
+            // Most units only repeat what is known.
+            if pictureSets.allSatisfy(known.pictureParameterSets.contains) { return }
+            kept = known.pictureParameterSets
+        } else if let known, pictureSets.isEmpty {
+            // A new sequence parameter set alone; one with others leaves behind what it did not bring.
+            kept = known.pictureParameterSets
+        }
+        // Sets that do not parse leave the old ones in force; the bytes stay in the unit.
+        if let sets = try? ParameterSets(sps: sps, pictureParameterSets: kept + pictureSets) {
+            parameterSets = sets
+        }
     }
 }
 
@@ -182,8 +196,13 @@ extension H264Depacketizer {
         let next = nal.getInteger(at: nal.readerIndex + 1, as: UInt8.self)
         try note(header: header, firstByte: next, continuesClosed)
         let type = NALUnitType(header: header)
-        if type == .sps, nal != parameterSets?.sps { newSPS = Self.compact(nal) }
-        if type == .pps, nal != parameterSets?.pps { newPPS = Self.compact(nal) }
+        if type == .sps { newSPS = Self.compact(nal) }
+        // One whose id is unreadable serves no picture.
+        if type == .pps, header & 0x80 == 0,
+            let id = ParameterSets.pictureParameterSetID(of: nal)
+        {
+            newPPS[id] = Self.compact(nal)
+        }
         current.bytes.writeInteger(UInt32(truncatingIfNeeded: nal.readableBytes))
         current.bytes.writeImmutableBuffer(nal)
     }

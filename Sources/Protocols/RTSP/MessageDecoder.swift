@@ -74,6 +74,8 @@ package struct MessageDecoder: Sendable {
 /// Finds the first message of a buffer, and remembers how far it looked.
 private struct MessageScanner: Sendable {
     var skippedBytes = 0
+    /// Of the skipped bytes, those since the last message: some cameras pad each of theirs.
+    private var noiseBytes = 0
     /// How much of the buffer was already searched for the end of the head.
     var searched = 0
 
@@ -87,6 +89,12 @@ private struct MessageScanner: Sendable {
     }
 
     mutating func step(_ bytes: inout ByteBuffer) throws(RTSPError) -> Step {
+        let step = try read(&bytes)
+        if case .message = step { noiseBytes = 0 }
+        return step
+    }
+
+    private mutating func read(_ bytes: inout ByteBuffer) throws(RTSPError) -> Step {
         try skipNoise(&bytes)
         guard let first = bytes.getInteger(at: bytes.readerIndex, as: UInt8.self) else {
             return .more(nil)
@@ -111,10 +119,11 @@ private struct MessageScanner: Sendable {
             byte != UInt8(ascii: "$") && !(UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
         }
         guard !noise.isEmpty else { return }
-        skippedBytes += noise.count
+        skippedBytes &+= noise.count
+        noiseBytes += noise.count
         bytes.moveReaderIndex(forwardBy: noise.count)
         searched = 0
-        if skippedBytes > Self.maxHead { throw RTSPError(.notRTSP, at: skippedBytes) }
+        if noiseBytes > Self.maxHead { throw RTSPError(.notRTSP, at: skippedBytes) }
     }
 
     private mutating func text(_ bytes: inout ByteBuffer) throws(RTSPError) -> Step {

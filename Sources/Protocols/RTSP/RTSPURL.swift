@@ -14,7 +14,7 @@ package struct Credentials: Hashable, Sendable {
     }
 }
 
-/// An `rtsp:` or `rtsps:` URL (RFC 2326 §3.2).
+/// An `rtsp:` URL (RFC 2326 §3.2); in messages also an `rtsps:` one, where it only names things.
 package struct RTSPURL: Hashable, Sendable {
     /// `rtsp` or `rtsps`.
     package let scheme: String
@@ -25,8 +25,17 @@ package struct RTSPURL: Hashable, Sendable {
     package let path: String
     package let credentials: Credentials?
 
-    /// Reads a URL. The user part ends at the last `@` before the path, as passwords hold bare ones.
+    /// Reads the address of a camera. The user part ends at the last `@` before the path, as passwords
+    /// hold bare ones.
+    ///
+    /// `rtsps:` is refused: who asks for TLS must not have the password sent in the clear.
     package init(parsing text: String) throws(RTSPError) {
+        try self.init(inMessage: text)
+        guard scheme == "rtsp" else { throw RTSPError(.unsupportedScheme, at: 0) }
+    }
+
+    /// Reads what a peer calls itself or its tracks: proxies that end TLS leave `rtsps:` as it was.
+    init(inMessage text: String) throws(RTSPError) {
         let bytes = Array(text.utf8)
         for (offset, byte) in bytes.enumerated() where byte <= 0x20 || byte >= 0x7F {
             throw RTSPError(.invalidCharacter, at: offset)
@@ -170,13 +179,13 @@ extension RTSPURL: CustomStringConvertible, CustomDebugStringConvertible {
     package func resolving(control: String) -> RTSPURL? {
         if control == "*" || control.isEmpty { return self }
         if control.utf8.prefix(8).contains(UInt8(ascii: ":")),
-            let absolute = try? RTSPURL(parsing: control)
+            let absolute = try? RTSPURL(inMessage: control)
         {
             return absolute.with(credentials: nil)
         }
         let relative = String(
             decoding: control.utf8.drop { $0 == UInt8(ascii: "/") }, as: UTF8.self)
         let separator = description.utf8.last == UInt8(ascii: "/") ? "" : "/"
-        return try? RTSPURL(parsing: description + separator + relative)
+        return try? RTSPURL(inMessage: description + separator + relative)
     }
 }

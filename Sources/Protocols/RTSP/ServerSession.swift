@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import NIOCore
-package import Primitives
 package import SDP
 
 /// One viewer's connection (RFC 2326 §A.2), interleaved TCP and one video track, without sockets.
@@ -54,7 +53,7 @@ package struct ServerSession: Sendable {
     }
 
     /// Takes received bytes.
-    package mutating func receive(_ bytes: ByteBuffer, at now: Instant) {
+    package mutating func receive(_ bytes: ByteBuffer) {
         guard !isClosed else { return }
         decoder.receive(bytes)
         process()
@@ -214,7 +213,7 @@ extension ServerSession {
 
     /// The path of a request without trailing slashes; empty for `*` and unreadable URLs.
     private static func path(of request: Request) -> String {
-        guard let url = try? RTSPURL(parsing: request.uri) else { return "" }
+        guard let url = try? RTSPURL(inMessage: request.uri) else { return "" }
         let kept = url.path.utf8.reversed().drop { $0 == UInt8(ascii: "/") }
         return String(decoding: Array(kept.reversed()), as: UTF8.self)
     }

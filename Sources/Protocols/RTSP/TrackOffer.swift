@@ -38,19 +38,19 @@ struct TrackOffer: Equatable, Sendable {
         for name in ["Content-Base", "Content-Location"] {
             guard let value = headers[name], !value.isEmpty else { continue }
             let parsed =
-                (try? RTSPURL(parsing: value)) ?? (try? RTSPURL(parsing: "rtsp://" + value))
+                (try? RTSPURL(inMessage: value)) ?? (try? RTSPURL(parsing: "rtsp://" + value))
             if let parsed { return parsed.with(credentials: nil) }
         }
         return nil
     }
 
     private static func parameterSets(in nalUnits: [ByteBuffer]) -> ParameterSets? {
-        func first(_ type: NALUnitType) -> ByteBuffer? {
-            nalUnits.first { nal in
+        func all(_ type: NALUnitType) -> [ByteBuffer] {
+            nalUnits.filter { nal in
                 nal.readableBytesView.first.map(NALUnitType.init(header:)) == type
             }
         }
-        guard let sps = first(.sps), let pps = first(.pps) else { return nil }
-        return try? ParameterSets(sps: sps, pps: pps)
+        guard let sps = all(.sps).first else { return nil }
+        return try? ParameterSets(sps: sps, pictureParameterSets: all(.pps))
     }
 }

@@ -27,47 +27,44 @@ package struct FeedSink {
 }
 
 /// What other threads may read of a camera: its state, and its last keyframe.
-final class CameraStatus: Sendable {
-    struct Contents: Sendable {
-        var stream = StreamState()
-        var keyframe: AccessUnit?
-        var parameterSets: ParameterSets?
+package final class CameraStatus: Sendable {
+    package struct Contents: Sendable {
+        package var stream = StreamState()
+        package var keyframe: AccessUnit?
+        package var parameterSets: ParameterSets?
     }
 
     private let contents = Mutex(Contents())
 
-    func read() -> Contents { contents.withLock { $0 } }
+    package init() {}
+
+    package func read() -> Contents { contents.withLock { $0 } }
 
     func update(_ change: (inout Contents) -> Void) { contents.withLock { change(&$0) } }
 }
 
 /// Fan-out, the cache of the present group of pictures, and the last frame. Lives on one event loop.
-final class CameraFeed {
+package final class CameraFeed {
     private let status: CameraStatus
     private var sinks: [FeedSink]
-    private(set) var gopCache: [AccessUnit] = []
-    private var gopCacheBytes = 0
     private var frames: UInt64 = 0
     private var windowBytes = 0
     private var windowStart: Instant?
 
-    init(status: CameraStatus, sinks: [FeedSink]) {
+    package init(status: CameraStatus, sinks: [FeedSink]) {
         self.status = status
         self.sinks = sinks
     }
 
-    func publish(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
+    package func publish(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
         frames &+= 1
         windowBytes &+= unit.avcc.readableBytes
-        cache(unit)
         for sink in sinks { sink.onAccessUnit(unit, parameterSets, now) }
         // The lock is taken at keyframes, not at each frame: nobody reads states more often.
         if unit.isIDR { publishStatus(unit, parameterSets, at: now) }
     }
 
     func interrupted(_ reason: GapReason, at now: Instant) {
-        gopCache.removeAll(keepingCapacity: true)
-        gopCacheBytes = 0
         windowStart = nil
         for sink in sinks { sink.onInterruption(reason, now) }
         status.update {
@@ -79,17 +76,6 @@ final class CameraFeed {
     func end() {
         for sink in sinks { sink.onEnd() }
         sinks = []
-    }
-
-    private func cache(_ unit: AccessUnit) {
-        if unit.isIDR {
-            gopCache.removeAll(keepingCapacity: true)
-            gopCacheBytes = 0
-        } else if gopCache.isEmpty || gopCacheBytes > Limits.gopCacheBytes {
-            return
-        }
-        gopCache.append(unit)
-        gopCacheBytes += unit.avcc.readableBytes
     }
 
     private func publishStatus(_ unit: AccessUnit, _ sets: ParameterSets, at now: Instant) {
@@ -108,10 +94,10 @@ final class CameraFeed {
             $0.stream.width = sets.sequence.width
             $0.stream.height = sets.sequence.height
             $0.stream.codec = sets.sequence.codecString
-            if unit.avcc.readableBytes <= Limits.keyframeBytes {
-                $0.keyframe = unit
-                $0.parameterSets = sets
-            }
+            // No picture is better than an old one under the name of the present.
+            let isKept = unit.avcc.readableBytes <= Limits.keyframeBytes
+            $0.keyframe = isKept ? unit : nil
+            $0.parameterSets = isKept ? sets : nil
         }
     }
 }

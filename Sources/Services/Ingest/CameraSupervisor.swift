@@ -28,10 +28,11 @@ final class CameraSupervisor: RTSPClientDelegate {
     /// abandoned attempt from one of the present attempt.
     private enum Connection {
         case none
-        case resolving(attempt: UInt64)
-        case open(any Channel, RTSPClientHandler, attempt: UInt64)
+        case resolving(RTSPURL, attempt: UInt64)
+        case connecting(RTSPClientHandler, attempt: UInt64)
+        case open(any Channel, RTSPClientHandler)
     }
-    private var attempts: UInt64 = 0
+    private var isLookingUp = false
     private var holdsConnectPermit = false
 
     init(
@@ -94,34 +95,44 @@ final class CameraSupervisor: RTSPClientDelegate {
             return
         }
         holdsConnectPermit = true
-        attempts += 1
-        let attempt = attempts
-        connection = .resolving(attempt: attempt)
         let url: RTSPURL
-        do {
+        do throws(RTSPError) {
             url = try RTSPURL(parsing: camera.address.reveal())
         } catch {
-            return ended(CameraFailure(.address, "the address is not an rtsp URL"), at: now)
+            let reason =
+                error.reason == .unsupportedScheme
+                ? "the address does not begin with rtsp:// (rtsps:// is not supported)"
+                : "the address is not an rtsp URL"
+            return ended(CameraFailure(.address, reason), at: now)
         }
-        let loop = eventLoop
-        let policy = shared.policy
-        let bound = NIOLoopBound(self, eventLoop: loop)
+        connection = .resolving(url, attempt: machine.attempt)
+        if let address = try? SocketAddress(ipAddress: url.host, port: url.port) {
+            return resolved(.success(address))
+        }
+        lookUp(url)
+    }
+
+    /// Resolution blocks, so it is done on a thread of its own; the address that passed the policy is
+    /// the one connected to (no second look-up that could answer otherwise).
+    ///
+    /// A dead name server answers later than we give an attempt up. The look-up that is still under way
+    /// then serves the next attempt: a camera never has two in the queue.
+    private func lookUp(_ url: RTSPURL) {
+        guard !isLookingUp else { return }
+        isLookingUp = true
         let host = url.host
         let port = url.port
-        // Resolution blocks, so it is done on a thread of its own; the address that passed the policy
-        // is the one connected to (no second look-up that could answer otherwise).
-        shared.resolver.runIfActive(eventLoop: loop) {
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        shared.resolver.runIfActive(eventLoop: eventLoop) {
             try SocketAddress.makeAddressResolvingHost(host, port: port)
         }.whenComplete { result in
-            bound.value.resolved(result, url: url, policy: policy, attempt: attempt)
+            bound.value.isLookingUp = false
+            bound.value.resolved(result)
         }
     }
 
-    private func resolved(
-        _ result: Result<SocketAddress, any Error>, url: RTSPURL, policy: NetworkPolicy,
-        attempt: UInt64
-    ) {
-        guard case .resolving(attempt) = connection else { return }
+    private func resolved(_ result: Result<SocketAddress, any Error>) {
+        guard case .resolving(let url, let attempt) = connection else { return }
         let address: SocketAddress
         switch result {
         case .failure:
@@ -130,20 +141,23 @@ final class CameraSupervisor: RTSPClientDelegate {
         case .success(let found):
             address = found
         }
-        guard policy.allows(address) else {
+        guard shared.policy.allows(address) else {
             let reason = "the address is outside ingest.camera_networks"
             return ended(CameraFailure(.address, reason), at: shared.world.now())
         }
-        let now = shared.world.now()
+        open(address, url, attempt: attempt)
+    }
+
+    private func open(_ address: SocketAddress, _ url: RTSPURL, attempt: UInt64) {
         let session = ClientSession(
             url: url, credentials: url.credentials, userAgent: "Marsad",
             nonce: { [world = shared.world] in world.secureRandomBytes(8).hex })
         let handler = RTSPClientHandler(
             session: session,
             ownSource: SSRC(rawValue: UInt32(truncatingIfNeeded: shared.world.random())),
-            delegate: self,
-            wall: WallAnchor(wallTime: shared.world.wallTime(), instant: now), now: shared.world.now
-        )
+            attempt: attempt, delegate: self, wall: WallAnchor(world: shared.world),
+            now: shared.world.now)
+        connection = .connecting(handler, attempt: attempt)
         let boundHandler = NIOLoopBound(handler, eventLoop: eventLoop)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         ClientBootstrap(group: eventLoop)
@@ -169,14 +183,14 @@ final class CameraSupervisor: RTSPClientDelegate {
     private func connected(
         _ result: Result<any Channel, any Error>, handler: RTSPClientHandler, attempt: UInt64
     ) {
-        guard case .resolving(attempt) = connection else {
+        guard case .connecting(_, attempt) = connection else {
             if case .success(let channel) = result { channel.close(promise: nil) }
             return
         }
         switch result {
         case .success(let channel):
             guard channel.isActive else { return }
-            connection = .open(channel, handler, attempt: attempt)
+            connection = .open(channel, handler)
         case .failure(let error):
             let isTimeout =
                 if case .connectTimeout? = error as? ChannelError { true } else { false }
@@ -190,15 +204,17 @@ final class CameraSupervisor: RTSPClientDelegate {
 
     // MARK: RTSPClientDelegate
 
-    func connectionIsPlaying(at now: Instant) {
+    func connectionIsPlaying(attempt: UInt64, at now: Instant) {
+        guard machine.isCurrent(attempt) else { return }
         releasePermit()
         machine.playing(at: now)
         armTimer()
     }
 
     func connectionReceived(
-        _ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant
+        _ unit: AccessUnit, _ parameterSets: ParameterSets, attempt: UInt64, at now: Instant
     ) {
+        guard machine.isCurrent(attempt) else { return }
         let wasActive = machine.status == .active
         machine.frame(at: now)
         bytesReceived.increment(by: UInt64(unit.avcc.readableBytes))
@@ -219,7 +235,8 @@ final class CameraSupervisor: RTSPClientDelegate {
 
     func connectionRestamped() { shared.metrics.restamped(camera.source).increment() }
 
-    func connectionFailed(_ failure: CameraFailure, at now: Instant) {
+    func connectionFailed(_ failure: CameraFailure, attempt: UInt64, at now: Instant) {
+        guard machine.isCurrent(attempt) else { return }
         ended(failure, at: now)
     }
 
@@ -245,14 +262,22 @@ final class CameraSupervisor: RTSPClientDelegate {
     }
 
     private func closeConnection() {
-        if case .open(let channel, let handler, _) = connection {
+        // First, as closing may call back.
+        let given = connection
+        connection = .none
+        switch given {
+        case .none, .resolving:
+            break
+        case .connecting(let handler, _):
+            handler.abandon()
+        case .open(let channel, let handler):
             if let context = try? channel.pipeline.syncOperations.context(handler: handler) {
                 handler.close(context: context)
             } else {
+                handler.abandon()
                 channel.close(promise: nil)
             }
         }
-        connection = .none
     }
 
     private func releasePermit() {

@@ -17,7 +17,11 @@ package enum Limits {
     static let loginWindow = Duration.seconds(600)
     /// Connections being set up at once: a switch that comes back must not be met by 500 cameras' SYNs.
     static let connectsAtOnce = 50
-    static let gopCacheBytes = 8 << 20
-    static let keyframeBytes = 1 << 20
+    package static let keyframeBytes = 1 << 20
+    static let wallSampleInterval = Duration.seconds(1)
+    /// The system's clock is followed where it is this far from the monotonic one, and left alone below.
+    static let wallStep = Duration.milliseconds(500)
+    /// Reading both clocks may take this long; otherwise the sample says nothing.
+    static let wallSampleUncertainty = Duration.milliseconds(50)
     static let errorCharacters = 500
 }

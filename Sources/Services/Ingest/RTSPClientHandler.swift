@@ -5,26 +5,18 @@ import H26x
 import NIOCore
 import Primitives
 import RTP
-import RTPFormats
 import RTSP
 
-/// What the connection tells its supervisor, on the camera's event loop.
+/// What the connection tells its supervisor, on the camera's event loop. The number of the attempt
+/// tells a connection that was given up from the present one.
 protocol RTSPClientDelegate: AnyObject {
-    func connectionIsPlaying(at now: Instant)
-    func connectionReceived(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant)
+    func connectionIsPlaying(attempt: UInt64, at now: Instant)
+    func connectionReceived(
+        _ unit: AccessUnit, _ parameterSets: ParameterSets, attempt: UInt64, at now: Instant)
     func connectionDiscarded(reason: DiscardReason)
     /// A unit was given another time than the camera's, whose clock jumped or went back.
     func connectionRestamped()
-    func connectionFailed(_ failure: CameraFailure, at now: Instant)
-}
-
-/// Why bytes of a camera were not used; each is counted.
-enum DiscardReason: String, CaseIterable {
-    case malformedPacket = "malformed_packet"
-    case malformedPayload = "malformed_payload"
-    case packetLoss = "packet_loss"
-    case awaitingParameterSets = "awaiting_parameter_sets"
-    case malformedReport = "malformed_report"
+    func connectionFailed(_ failure: CameraFailure, attempt: UInt64, at now: Instant)
 }
 
 /// Runs the actions of `RTSP.ClientSession`; the packet path is plain calls on the camera's loop.
@@ -33,26 +25,26 @@ final class RTSPClientHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private var session: ClientSession
-    private var depacketizer = H264Depacketizer(parameterSets: nil)
-    private var receiver = Receiver()
+    private var reception: VideoReception?
     private let ownSource: SSRC
     private var nextReport: Instant
-    private var unwrapper = TimestampUnwrapper()
-    private var timeline = MediaTimeline()
-    private var track: VideoTrack?
-    private var hasFailed = false
+    private let attempt: UInt64
+    /// Failed, closed or given up: nothing of it counts any more.
+    private var isOver = false
     private var ticker: RepeatedTask?
     private weak var delegate: (any RTSPClientDelegate)?
     private let now: @Sendable () -> Instant
-    private let wall: WallAnchor
+    private var wall: WallAnchor
 
     /// - Parameter ownSource: by which the camera knows our reports.
     init(
-        session: ClientSession, ownSource: SSRC, delegate: any RTSPClientDelegate,
-        wall: WallAnchor, now: @escaping @Sendable () -> Instant
+        session: ClientSession, ownSource: SSRC, attempt: UInt64,
+        delegate: any RTSPClientDelegate, wall: WallAnchor,
+        now: @escaping @Sendable () -> Instant
     ) {
         self.session = session
         self.ownSource = ownSource
+        self.attempt = attempt
         nextReport = now() + Limits.receptionReportInterval
         self.delegate = delegate
         self.wall = wall
@@ -60,6 +52,7 @@ final class RTSPClientHandler: ChannelInboundHandler {
     }
 
     func channelActive(context: ChannelHandlerContext) {
+        guard !isOver else { return context.close(promise: nil) }
         let now = now()
         session.start(at: now)
         run(context: context, at: now)
@@ -79,6 +72,7 @@ final class RTSPClientHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isOver else { return }
         let now = now()
         session.receive(unwrapInboundIn(data), at: now)
         run(context: context, at: now)
@@ -97,9 +91,15 @@ final class RTSPClientHandler: ChannelInboundHandler {
         fail(CameraFailure(.closed, "the connection broke: \(error)"), context: context, at: now())
     }
 
+    /// Nobody waits for this connection any more: whatever becomes of it is not reported.
+    func abandon() {
+        isOver = true
+        delegate = nil
+    }
+
     /// Ends the session as a good client does, then closes.
     func close(context: ChannelHandlerContext) {
-        hasFailed = true
+        abandon()
         session.teardown(at: now())
         while let output = session.pollOutput() {
             if case .send(let bytes) = output {
@@ -118,10 +118,9 @@ final class RTSPClientHandler: ChannelInboundHandler {
                 context.write(wrapOutboundOut(bytes), promise: nil)
                 wrote = true
             case .described(let described):
-                track = described
-                depacketizer = H264Depacketizer(parameterSets: described.parameterSets)
+                reception = VideoReception(track: described)
             case .playing:
-                delegate?.connectionIsPlaying(at: now)
+                delegate?.connectionIsPlaying(attempt: attempt, at: now)
             case .rtp(let bytes):
                 receive(rtp: bytes, at: now)
             case .rtcp(let bytes):
@@ -134,53 +133,23 @@ final class RTSPClientHandler: ChannelInboundHandler {
     }
 
     private func receive(rtp bytes: ByteBuffer, at now: Instant) {
-        let packet: Packet
-        do {
-            packet = try Packet(validating: bytes)
-        } catch {
-            delegate?.connectionDiscarded(reason: .malformedPacket)
-            return
-        }
-        guard let track, packet.payloadType == track.payloadType else { return }
-        let lostBefore = receiver.lost
-        switch receiver.receive(packet, at: now) {
-        case .duplicate, .reordered: return
-        case .first, .inOrder, .gap, .restarted: break
-        }
-        if receiver.lost > lostBefore {
-            depacketizer.loss()
-            delegate?.connectionDiscarded(reason: .packetLoss)
-        }
-        do {
-            let cameraTime = unwrapper.unwrap(packet.timestamp)
-            guard var unit = try depacketizer.push(packet, decodeTime: cameraTime) else { return }
-            guard let parameterSets = depacketizer.parameterSets else {
-                delegate?.connectionDiscarded(reason: .awaitingParameterSets)
-                return
-            }
-            let restamped = timeline.restamped
-            unit.decodeTime = timeline.decodeTime(for: unit.decodeTime)
-            if timeline.restamped > restamped { delegate?.connectionRestamped() }
-            unit.wallTime = wall.wallTime(at: now)
-            delegate?.connectionReceived(unit, parameterSets, at: now)
-        } catch {
-            delegate?.connectionDiscarded(reason: .malformedPayload)
-        }
+        guard let outcome = reception?.receive(rtp: bytes, at: now) else { return }
+        for reason in outcome.discarded { delegate?.connectionDiscarded(reason: reason) }
+        if outcome.isRestamped { delegate?.connectionRestamped() }
+        guard var unit = outcome.unit, let parameterSets = reception?.parameterSets else { return }
+        unit.wallTime = wall.wallTime(at: now)
+        delegate?.connectionReceived(unit, parameterSets, attempt: attempt, at: now)
     }
 
     private func receive(rtcp bytes: ByteBuffer, at now: Instant) {
-        do {
-            for case .senderReport(let report) in try RTCPPacket.parse(compound: bytes) {
-                receiver.receive(report, at: now)
-            }
-        } catch {
+        if reception?.receive(rtcp: bytes, at: now) == false {
             delegate?.connectionDiscarded(reason: .malformedReport)
         }
     }
 
     /// Some cameras end a session whose receiver never reports (RFC 3550 §6.2: every 5 s on average).
     private func reportReception(at now: Instant) {
-        guard now >= nextReport, let block = receiver.reportBlock(at: now) else { return }
+        guard now >= nextReport, let block = reception?.reportBlock(at: now) else { return }
         nextReport = now + Limits.receptionReportInterval
         session.send(
             rtcp: RTCPPacket.serialize([
@@ -190,9 +159,9 @@ final class RTSPClientHandler: ChannelInboundHandler {
     }
 
     private func fail(_ failure: CameraFailure, context: ChannelHandlerContext, at now: Instant) {
-        guard !hasFailed else { return }
-        hasFailed = true
-        delegate?.connectionFailed(failure, at: now)
+        guard !isOver else { return }
+        isOver = true
+        delegate?.connectionFailed(failure, attempt: attempt, at: now)
         context.close(promise: nil)
     }
 }
@@ -209,13 +178,4 @@ extension CameraFailure {
             }
         self.init(kind, failure.reason)
     }
-}
-
-/// Wall time advanced by the monotonic clock, so that a step of the system's clock never reaches a
-/// frame; re-anchored once a connection.
-struct WallAnchor {
-    let wallTime: WallTime
-    let instant: Instant
-
-    func wallTime(at now: Instant) -> WallTime { wallTime + (now - instant) }
 }

@@ -47,6 +47,8 @@ package struct SupervisorMachine: Sendable {
     package private(set) var failuresInARow = 0
     package private(set) var retryCount = 0
     package private(set) var isCircuitOpen = false
+    /// The number of the newest attempt to connect, from 1 on.
+    package private(set) var attempt: UInt64 = 0
     private var refusedLogins: [Instant] = []
     private var random: SeededRandom
 
@@ -77,6 +79,7 @@ package struct SupervisorMachine: Sendable {
         guard let deadline, now >= deadline else { return nil }
         switch phase {
         case .idle:
+            attempt += 1
             phase = .connecting(deadline: now + Limits.connectTimeout)
             return .connect
         case .connecting:
@@ -87,6 +90,15 @@ package struct SupervisorMachine: Sendable {
             return disconnect(CameraFailure(.silent, "no video for 5 s"), at: now)
         case .stopped:
             return nil
+        }
+    }
+
+    /// Whether this attempt is the one under way. A connection that was given up still ends some time,
+    /// and what it says then must not be taken for news of the next one.
+    package func isCurrent(_ attempt: UInt64) -> Bool {
+        switch phase {
+        case .idle, .stopped: false
+        case .connecting, .awaitingFrame, .delivering: attempt == self.attempt
         }
     }
 

@@ -7,7 +7,11 @@ package import NIOCore
 
 /// Reads fragments through the node that holds them and rewrites their decode times.
 package enum MediaReader {
+    /// The most bytes of one answer: a damaged index must not make the process ask for gigabytes.
+    private static let bytesAtMost = 256 << 20
+
     /// ftyp and moov, as they are in the file.
+    @concurrent
     package static func initSegment(
         of segment: Segment, from node: any CameraNode
     ) async throws -> ByteBuffer {
@@ -17,18 +21,23 @@ package enum MediaReader {
         return ByteBuffer(bytes: bytes)
     }
 
-    /// The piece's fragments with `tfdt` on the playlist's timeline and rising sequence numbers.
+    /// The piece's fragments with `tfdt` on the playlist's timeline and rising sequence numbers. Copied
+    /// and rewritten outside of the caller's actor.
+    @concurrent
     package static func media(
         of piece: PlaybackPiece, from node: any CameraNode
     ) async throws -> ByteBuffer {
         let range = piece.byteRange
+        guard range.count <= bytesAtMost else {
+            throw MarsadError(.storageUnavailable, details: ["reason": "damaged index"])
+        }
         let bytes = try await node.bytes(
             path: piece.segment.path, offset: range.offset, count: range.count)
         guard bytes.count == range.count else { throw MarsadError(.storageUnavailable) }
         let whole = ByteBuffer(bytes: bytes)
         var served = ByteBufferAllocator().buffer(capacity: range.count)
         for entry in piece.segment.fragments[piece.fragments] {
-            let start = Int(clamping: entry.offset - range.offset)
+            let start = Int(clamping: entry.offset &- range.offset)
             guard var fragment = whole.getSlice(at: start, length: Int(entry.size)) else {
                 throw MarsadError(.storageUnavailable)
             }

@@ -1,10 +1,10 @@
-// From the index to what a playlist names: consecutive fragments that begin at a keyframe.
+// From the index to what a playlist names: consecutive fragments, where possible from a keyframe on.
 // SPDX-License-Identifier: Apache-2.0
 
 package import Domain
 package import Primitives
 
-/// One media segment of a playlist: whole fragments of one file, starting at a random access point.
+/// One media segment of a playlist: whole fragments of one file.
 package struct PlaybackPiece: Sendable, Equatable {
     package var segment: Segment
     package var fragments: Range<Int>
@@ -22,65 +22,89 @@ package struct PlaybackPiece: Sendable, Equatable {
 
     package var wallTime: WallTime { segment.wallTime(of: first) }
 
-    /// Offset and size of the piece in its file: fragments lie one behind the other.
+    /// Offset and size of the piece in its file.
     package var byteRange: (offset: UInt64, count: Int) {
-        let end = segment.fragments[fragments.upperBound - 1]
-        return (first.offset, Int(clamping: end.offset + UInt64(end.size) - first.offset))
+        let end = segment.fragments[fragments.upperBound - 1].endOffset
+        return (first.offset, Int(clamping: end &- first.offset))
     }
 }
 
-/// Cuts segments into pieces.
-package enum PieceCutter {
-    /// The shortest piece, where keyframes allow it: two seconds.
-    static let shortestTicks: Int64 = 2 * 90_000
+/// How long the pieces of a playlist are, in 90 kHz ticks.
+package struct PieceLength: Sendable, Equatable {
+    /// A keyframe ends a piece that is at least as long.
+    package var shortest: Int64
+    /// A fragment without a keyframe does so from here on; `nil`: only keyframes do.
+    package var longest: Int64?
+
+    /// What players seek in quickly.
+    package static let standard = PieceLength(shortest: 2 * 90_000)
+    /// For a range of hours: a third of the lines.
+    package static let long = PieceLength(shortest: 6 * 90_000)
+    /// Long groups of pictures are cut, so that a live viewer need not wait for the next keyframe.
+    package static let live = PieceLength(shortest: 2 * 90_000, longest: 4 * 90_000)
+}
+
+/// Cuts segments into pieces, one segment after the other.
+package struct PieceCutter: Sendable {
+    private let range: TimeRange?
+    private let origin: WallTime
+    private let length: PieceLength
+    /// By run, what is added to its decode times.
+    package private(set) var anchors: [String: Int64]
+    /// Whether the whole timeline may still be moved forward, so that nothing begins before zero.
+    private var movesForward: Bool
+    private var forward: Int64 = 0
+    private var last: PlaybackPiece?
 
     /// - Parameters:
-    ///   - segments: of one camera, oldest first.
     ///   - range: pieces that end before or begin after it are left out; `nil` takes all.
-    ///   - origin: wall time that decode time 0 of the served timeline stands for. A piece that begins
-    ///     before it (its keyframe lies before the range) moves the whole timeline forward.
-    package static func pieces(
-        of segments: [Segment], in range: TimeRange?, origin: WallTime
-    ) -> [PlaybackPiece] {
-        var anchors: [String: Int64] = [:]
-        var pieces = pieces(of: segments, in: range, origin: origin, anchors: &anchors)
-        guard let first = pieces.first else { return [] }
-        let lead = min(0, first.first.decodeTime &+ first.decodeTimeOffset)
-        for index in pieces.indices { pieces[index].decodeTimeOffset &-= lead }
-        return pieces
+    ///   - origin: wall time that decode time 0 of the served timeline stands for.
+    ///   - anchors: the places of runs on the timeline that are known from before. Without them, a
+    ///     first piece that begins before the origin (its keyframe lies before the range) moves the
+    ///     whole timeline forward.
+    package init(
+        range: TimeRange?, origin: WallTime, length: PieceLength = .standard,
+        anchors: [String: Int64]? = nil
+    ) {
+        self.range = range
+        self.origin = origin
+        self.length = length
+        self.anchors = anchors ?? [:]
+        movesForward = anchors == nil
     }
 
-    /// As `pieces(of:in:origin:)`, with the places of runs on the timeline kept from call to call.
-    /// - Parameter anchors: by run, what is added to its decode times.
+    /// The pieces of the segments of one camera, oldest first.
     package static func pieces(
         of segments: [Segment], in range: TimeRange?, origin: WallTime,
-        anchors: inout [String: Int64]
+        length: PieceLength = .standard
     ) -> [PlaybackPiece] {
-        var pieces: [PlaybackPiece] = []
-        var runID: String?
-        for segment in segments {
-            guard let first = segment.fragments.first else { continue }
-            let isNewRun = runID != segment.runID
-            runID = segment.runID
-            // Within a run media time goes on from file to file; a new run is placed by the clock.
-            let offset =
-                anchors[segment.runID] ?? (segment.start - origin).inTicks &- first.decodeTime
-            anchors[segment.runID] = offset
-            let cut = cutSegment(segment, in: range, offset: offset)
-            for (index, piece) in cut.enumerated() {
-                var piece = piece
-                piece.isDiscontinuous =
-                    if let last = pieces.last {
-                        !follows(piece, last) || (index == 0 && isNewRun)
-                    } else { false }
-                pieces.append(piece)
-            }
+        var cutter = PieceCutter(range: range, origin: origin, length: length)
+        return segments.flatMap { cutter.cut($0) }
+    }
+
+    /// The pieces of the next segment.
+    package mutating func cut(_ segment: Segment) -> [PlaybackPiece] {
+        guard let first = segment.fragments.first else { return [] }
+        // Within a run media time goes on from file to file; a new run is placed by the clock.
+        let anchor =
+            anchors[segment.runID] ?? (segment.start - origin).inTicks &- first.decodeTime
+        anchors[segment.runID] = anchor
+        var pieces = Self.cut(segment, in: range, length: length, offset: anchor &+ forward)
+        if movesForward, let piece = pieces.first {
+            movesForward = false
+            forward = 0 &- min(0, piece.first.decodeTime &+ piece.decodeTimeOffset)
+            for index in pieces.indices { pieces[index].decodeTimeOffset &+= forward }
+        }
+        for index in pieces.indices {
+            if let last { pieces[index].isDiscontinuous = !Self.follows(pieces[index], last) }
+            last = pieces[index]
         }
         return pieces
     }
 
-    private static func cutSegment(
-        _ segment: Segment, in range: TimeRange?, offset: Int64
+    /// The pieces of one segment, whatever comes before it.
+    package static func cut(
+        _ segment: Segment, in range: TimeRange?, length: PieceLength, offset: Int64
     ) -> [PlaybackPiece] {
         var pieces: [PlaybackPiece] = []
         var begin: Int?
@@ -91,18 +115,25 @@ package enum PieceCutter {
                 segment: segment, fragments: index..<end, decodeTimeOffset: offset,
                 isDiscontinuous: false)
             begin = nil
-            ticks = 0
             let start = piece.wallTime
-            let stop = start + .ticks(piece.duration)
+            let stop = start + .ticks(ticks)
+            ticks = 0
             if let range, stop <= range.start || start >= range.end { return }
             pieces.append(piece)
         }
+        var end: Int64?
         for (index, fragment) in segment.fragments.enumerated() {
-            if fragment.startsWithSync, begin == nil || ticks >= shortestTicks {
+            // What lies behind damaged fragments waits for its keyframe.
+            if let end, !touches(fragment.decodeTime, end) { close(at: index) }
+            end = fragment.decodeTime &+ Int64(fragment.duration)
+            if fragment.startsWithSync, begin == nil || ticks >= length.shortest {
+                close(at: index)
+                begin = index
+            } else if let longest = length.longest, begin != nil, ticks >= longest {
                 close(at: index)
                 begin = index
             }
-            ticks += Int64(fragment.duration)
+            if begin != nil { ticks += Int64(fragment.duration) }
         }
         close(at: segment.fragments.count)
         return pieces
@@ -111,6 +142,11 @@ package enum PieceCutter {
     /// Whether the media time of `next` is where `last` ended.
     private static func follows(_ next: PlaybackPiece, _ last: PlaybackPiece) -> Bool {
         next.segment.runID == last.segment.runID
-            && next.first.decodeTime == last.first.decodeTime &+ last.duration
+            && touches(next.first.decodeTime, last.first.decodeTime &+ last.duration)
+    }
+
+    /// A tenth of a second apart is a rounding of durations, not a hole.
+    private static func touches(_ start: Int64, _ end: Int64) -> Bool {
+        (end &- 9000...end &+ 9000).contains(start)
     }
 }

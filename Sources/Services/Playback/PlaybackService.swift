@@ -3,32 +3,9 @@
 
 package import Domain
 import MP4
-import Manifests
 package import NIOCore
 package import Observability
 package import Primitives
-
-/// Where playback finds recordings; bound once where the program is wired.
-package struct RecordingCatalog: Sendable {
-    /// Segments of a camera in a range, oldest first, those still being written among them.
-    package var segments: @Sendable (CameraID, TimeRange) async throws -> [Segment]
-    package var gaps: @Sendable (CameraID, TimeRange) async throws -> [Gap]
-    package var nearest:
-        @Sendable (CameraID, WallTime) async throws -> (before: WallTime?, after: WallTime?)
-
-    package init(
-        segments: @escaping @Sendable (CameraID, TimeRange) async throws -> [Segment],
-        gaps: @escaping @Sendable (CameraID, TimeRange) async throws -> [Gap],
-        nearest:
-            @escaping @Sendable (CameraID, WallTime) async throws -> (
-                before: WallTime?, after: WallTime?
-            )
-    ) {
-        self.segments = segments
-        self.gaps = gaps
-        self.nearest = nearest
-    }
-}
 
 /// What `prepare` answers.
 package struct PreparedPlayback: Sendable {
@@ -38,20 +15,29 @@ package struct PreparedPlayback: Sendable {
     package var gaps: [Gap]
 }
 
-/// Holds the sessions and answers their requests.
+/// Holds the sessions and answers their requests. A session is a few words: what its playlist says is
+/// made from the index when it is asked for, and a link says itself what it serves.
 package actor PlaybackService {
     private struct Session {
         var cameraID: CameraID
+        var range: TimeRange
         var createdAt: WallTime
         var lastUsed: WallTime
-        var gaps: [Gap]
-        var pieces: [PlaybackPiece]
+        /// Kept for a while after its end, so that its links are known to have expired.
+        var endedAt: WallTime?
+
+        /// Links to keyframes are the finer the shorter the range is.
+        var length: PieceLength {
+            range.end - range.start <= .seconds(3600) ? .standard : .long
+        }
     }
 
     private static let linkLifetime = Duration.seconds(300)
     private static let idleLifetime = Duration.seconds(1800)
     private static let longestLifetime = Duration.seconds(12 * 3600)
     private static let sessionsAtMost = 10_000
+    private static let endedAtMost = 10_000
+    private static let sweepInterval = Duration.seconds(60)
     /// A longer range is asked for in parts.
     private static let longestRange = Duration.seconds(24 * 3600)
     private static let root = "/api/v1/playback"
@@ -63,6 +49,9 @@ package actor PlaybackService {
     private let prepareDuration: Histogram
     private let activeSessions: Gauge
     private var sessions: [String: Session] = [:]
+    private var active = 0
+    private var sweptAt: WallTime
+    private var recent = RecentSegments()
 
     package init(
         world: World, catalog: RecordingCatalog, node: any CameraNode, signer: LinkSigner,
@@ -72,6 +61,7 @@ package actor PlaybackService {
         self.catalog = catalog
         self.node = node
         self.signer = signer
+        sweptAt = world.wallTime()
         prepareDuration = registry.histogram(
             "cctv_playback_prepare_duration_seconds", help: "Time to prepare a playback session.")
         activeSessions = registry.gauge(
@@ -80,7 +70,7 @@ package actor PlaybackService {
 
     // MARK: Prepare and status
 
-    /// Finds the recordings of a range. No byte of video is read.
+    /// Finds the recordings of a range. No byte of video is read, and no list of fragments.
     package func prepare(_ id: CameraID, _ range: TimeRange) async throws -> PreparedPlayback {
         let begun = world.now()
         guard range.end - range.start <= Self.longestRange, range.start < range.end else {
@@ -88,24 +78,26 @@ package actor PlaybackService {
                 .invalidTimeRange,
                 details: ["longest_seconds": "\(Int(Self.longestRange.inSeconds))"])
         }
-        let segments = try await catalog.segments(id, range)
-        let pieces = PieceCutter.pieces(of: segments, in: range, origin: range.start)
-        guard !pieces.isEmpty else { throw try await notRecorded(id, range) }
+        guard try await !catalog.spans(id, range).isEmpty else {
+            throw try await notRecorded(id, range)
+        }
         let gaps = try await catalog.gaps(id, range)
-        removeExpired()
-        guard sessions.count < Self.sessionsAtMost else { throw MarsadError(.overloaded) }
-        let sessionID = world.makeID()
         let now = world.wallTime()
+        sweep(at: now)
+        guard active < Self.sessionsAtMost else { throw MarsadError(.overloaded) }
+        let sessionID = world.makeID()
         sessions[sessionID] = Session(
-            cameraID: id, createdAt: now, lastUsed: now, gaps: gaps, pieces: pieces)
-        activeSessions.set(Double(sessions.count))
+            cameraID: id, range: range, createdAt: now, lastUsed: now, endedAt: nil)
+        active += 1
+        activeSessions.set(Double(active))
         prepareDuration.observe(world.now() - begun)
         return prepared(sessionID, id, gaps, at: now)
     }
 
-    package func status(_ sessionID: String) throws -> PreparedPlayback {
+    package func status(_ sessionID: String) async throws -> PreparedPlayback {
         let session = try use(sessionID)
-        return prepared(sessionID, session.cameraID, session.gaps, at: world.wallTime())
+        let gaps = try await catalog.gaps(session.cameraID, session.range)
+        return prepared(sessionID, session.cameraID, gaps, at: world.wallTime())
     }
 
     private func prepared(
@@ -131,75 +123,96 @@ package actor PlaybackService {
     // MARK: Playlist and media
 
     /// The playlist's text, with a token in every link.
-    package func playlist(_ sessionID: String, token: String) throws -> String {
+    package func playlist(_ sessionID: String, token: String) async throws -> String {
         let path = "\(Self.root)/playlist/\(sessionID).m3u8"
         let session = try use(sessionID, path: path, token: token)
+        let root = Self.mediaRoot(sessionID)
         let expiry = session.createdAt + Self.longestLifetime
-        func link(_ name: String) -> String {
-            let path = "\(Self.root)/segment/\(sessionID)/\(name)"
-            let token = signer.token(
-                for: .init(path: path, sessionID: sessionID, cameraID: session.cameraID),
+        let builder = PlaylistBuilder(
+            cameraID: session.cameraID, range: session.range, length: session.length, root: root
+        ) { [signer] stem in
+            signer.token(
+                for: .init(
+                    path: root + "/" + stem, sessionID: sessionID, cameraID: session.cameraID),
                 expiresAt: expiry)
-            return path + "?token=" + token
         }
-        var inits: [String: String] = [:]
-        var previousFile: PlaybackPiece?
-        var initName = ""
-        let segments = session.pieces.enumerated().map { index, piece in
-            // A run has one set of parameter sets, so one initialization section serves it all.
-            if previousFile?.segment.runID != piece.segment.runID { initName = "init-\(index).mp4" }
-            previousFile = piece
-            let initLink = inits[initName] ?? link(initName)
-            inits[initName] = initLink
-            return HLSPlaylist.MediaSegment(
-                uri: link("\(index).m4s"), duration: piece.duration, wallTime: piece.wallTime,
-                isDiscontinuous: piece.isDiscontinuous, initURI: initLink)
+        guard let text = try await builder.text(from: catalog) else {
+            throw try await notRecorded(session.cameraID, session.range)
         }
-        return HLSPlaylist(segments: segments, isEnded: true).serialize()
+        return text
     }
 
-    /// The bytes behind a link: `init-{n}.mp4` or `{n}.m4s`.
+    /// The bytes behind a link of the playlist. Its token is bound to the file and its place on the
+    /// timeline; a piece that the playlist does not name is not served.
     package func media(_ sessionID: String, name: String, token: String) async throws -> ByteBuffer
     {
-        let path = "\(Self.root)/segment/\(sessionID)/\(name)"
-        let session = try use(sessionID, path: path, token: token)
-        guard let (index, isInit) = Self.parse(name), session.pieces.indices.contains(index) else {
-            throw MarsadError(.notFound)
+        guard let media = MediaName(name) else { throw MarsadError(.invalidSignature) }
+        let session = try use(
+            sessionID, path: Self.mediaRoot(sessionID) + "/" + media.stem, token: token)
+        switch media.part {
+        case .initSection:
+            let segment = try await segment(media.segmentID, of: session.cameraID, fragments: 0)
+            return try await MediaReader.initSegment(of: segment, from: node)
+        case .fragments(let first, let end):
+            let segment = try await segment(media.segmentID, of: session.cameraID, fragments: end)
+            let pieces = PieceCutter.cut(
+                segment, in: session.range, length: session.length, offset: media.offset)
+            // The last piece of a file that is being written has grown since the playlist was made.
+            guard
+                var piece = pieces.first(where: {
+                    $0.fragments.lowerBound == first && $0.fragments.upperBound >= end
+                })
+            else { throw MarsadError(.notFound) }
+            piece.fragments = first..<end
+            return try await MediaReader.media(of: piece, from: node)
         }
-        let piece = session.pieces[index]
-        return isInit
-            ? try await MediaReader.initSegment(of: piece.segment, from: node)
-            : try await MediaReader.media(of: piece, from: node)
     }
 
-    private static func parse(_ name: String) -> (index: Int, isInit: Bool)? {
-        if name.hasSuffix(".m4s"), let index = Int(name.dropLast(4)) { return (index, false) }
-        if name.hasPrefix("init-"), name.hasSuffix(".mp4"),
-            let index = Int(name.dropFirst(5).dropLast(4))
+    private static func mediaRoot(_ sessionID: String) -> String { "\(root)/segment/\(sessionID)" }
+
+    /// A segment with at least so many fragments, from memory where players have just been there.
+    private func segment(
+        _ segmentID: String, of id: CameraID, fragments: Int
+    ) async throws -> Segment {
+        if let known = recent.segment(segmentID), known.cameraID == id,
+            known.fragments.count >= fragments
         {
-            return (index, true)
+            return known
         }
-        return nil
+        guard let segment = try await catalog.segment(id, segmentID) else {
+            throw MarsadError(.notFound)
+        }
+        recent.add(segment)
+        return segment
     }
 
     // MARK: Sessions
+
+    /// Ends the sessions of a camera that is gone: their links answer as expired from here on.
+    package func endSessions(of id: CameraID) {
+        let now = world.wallTime()
+        for (sessionID, session) in sessions where session.cameraID == id {
+            end(sessionID, at: now)
+        }
+        recent.removeAll(of: id)
+    }
 
     private func use(_ sessionID: String, path: String, token: String) throws(MarsadError)
         -> Session
     {
         guard let session = sessions[sessionID] else { throw MarsadError(.notFound) }
-        let now = world.wallTime()
         try signer.verify(
-            token, for: .init(path: path, sessionID: sessionID, cameraID: session.cameraID), at: now
-        )
+            token, for: .init(path: path, sessionID: sessionID, cameraID: session.cameraID),
+            at: world.wallTime())
         return try use(sessionID)
     }
 
     private func use(_ sessionID: String) throws(MarsadError) -> Session {
-        guard var session = sessions[sessionID] else { throw MarsadError(.notFound) }
         let now = world.wallTime()
-        guard !isExpired(session, at: now) else {
-            sessions[sessionID] = nil
+        sweep(at: now)
+        guard var session = sessions[sessionID] else { throw MarsadError(.notFound) }
+        guard session.endedAt == nil, !isExpired(session, at: now) else {
+            end(sessionID, at: now)
             throw MarsadError(.linkExpired)
         }
         session.lastUsed = now
@@ -207,12 +220,58 @@ package actor PlaybackService {
         return session
     }
 
+    private func end(_ sessionID: String, at now: WallTime) {
+        guard sessions[sessionID]?.endedAt == nil else { return }
+        sessions[sessionID]?.endedAt = now
+        active -= 1
+        activeSessions.set(Double(active))
+    }
+
     private func isExpired(_ session: Session, at now: WallTime) -> Bool {
         session.lastUsed + Self.idleLifetime < now || session.createdAt + Self.longestLifetime < now
     }
 
-    private func removeExpired() {
-        let now = world.wallTime()
-        sessions = sessions.filter { !isExpired($0.value, at: now) }
+    /// Ends what has expired, and forgets what ended so long ago that its links are old as well.
+    private func sweep(at now: WallTime) {
+        let isDue = now - sweptAt >= Self.sweepInterval || now < sweptAt
+        guard isDue || active >= Self.sessionsAtMost else { return }
+        sweptAt = now
+        for (sessionID, session) in sessions {
+            if let endedAt = session.endedAt {
+                if endedAt + Self.longestLifetime < now { sessions[sessionID] = nil }
+            } else if isExpired(session, at: now) {
+                end(sessionID, at: now)
+            }
+        }
+        let surplus = sessions.count - active - Self.endedAtMost
+        guard surplus > 0 else { return }
+        let ended = sessions.filter { $0.value.endedAt != nil }
+            .sorted { ($0.value.endedAt ?? now) < ($1.value.endedAt ?? now) }
+        for (sessionID, _) in ended.prefix(surplus) { sessions[sessionID] = nil }
+    }
+}
+
+/// The segments that were served last: a player asks for the pieces of one file one after the other.
+struct RecentSegments: Sendable {
+    private static let countAtMost = 64
+    private var entries: [String: (segment: Segment, used: UInt64)] = [:]
+    private var clock: UInt64 = 0
+
+    mutating func segment(_ id: String) -> Segment? {
+        clock &+= 1
+        entries[id]?.used = clock
+        return entries[id]?.segment
+    }
+
+    mutating func add(_ segment: Segment) {
+        clock &+= 1
+        entries[segment.id] = (segment, clock)
+        guard entries.count > Self.countAtMost else { return }
+        let oldest = entries.min { $0.value.used < $1.value.used }
+        if let oldest { entries[oldest.key] = nil }
+    }
+
+    mutating func removeAll(of id: CameraID) {
+        entries = entries.filter { $0.value.segment.cameraID != id }
     }
 }

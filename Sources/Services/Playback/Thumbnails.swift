@@ -18,6 +18,7 @@ package struct Thumbnail: Sendable {
 /// Decodes keyframes on threads of their own; never on an event loop.
 package struct Thumbnails: Sendable {
     private static let quality = 80
+    private static let keyframeBytesAtMost: UInt32 = 64 << 20
     private let node: any CameraNode
     private let catalog: RecordingCatalog
     private let pool: NIOThreadPool
@@ -62,6 +63,9 @@ package struct Thumbnails: Sendable {
             }
         }
         guard let nearest else { throw notFound }
+        guard nearest.entry.size <= Self.keyframeBytesAtMost else {
+            throw MarsadError(.storageUnavailable, details: ["reason": "damaged index"])
+        }
         let head = try await MediaReader.initSegment(of: nearest.segment, from: node)
         let bytes = try await node.bytes(
             path: nearest.segment.path, offset: nearest.entry.offset,

@@ -9,11 +9,13 @@ package struct Timeline: Sendable {
     package var coverage: [TimeRange]
     package var gaps: [Gap]
 
-    package init(segments: [Segment], gaps: [Gap], range: TimeRange, resolution: Duration) {
+    package init(
+        spans: [SegmentSpan], gaps: [Gap], range: TimeRange, resolution: Duration
+    ) {
         var joined: [TimeRange] = []
-        for segment in segments where !segment.fragments.isEmpty {
-            let start = max(segment.start, range.start)
-            let end = min(segment.end, range.end)
+        for span in spans {
+            let start = max(span.start, range.start)
+            let end = min(span.end, range.end)
             guard start < end else { continue }
             if let last = joined.last, start - last.end <= max(resolution, .milliseconds(200)),
                 let both = TimeRange(start: last.start, end: max(last.end, end))

@@ -7,7 +7,18 @@ package import Primitives
 
 /// The index of recordings in the database.
 package struct RecordingIndex: Sendable {
-    private let database: any DatabaseEngine
+    /// No segment is longer: `recording.segment_seconds` is at most an hour, and a segment ends with
+    /// its group of pictures. It bounds how far before a range its first segment can begin.
+    private static let longestSegment = Duration.seconds(2 * 3600)
+    /// Rows of one page of an answer that only has times in it.
+    private static let pageSize = 4096
+    /// Rows of one answer; a range with more is to be asked for in parts.
+    private static let rowsAtMost = 100_000
+    /// The same where each row brings its fragments.
+    private static let segmentsAtMost = 4096
+    private static let isWritten = "copies = '{\"FILESYSTEM\":\"WRITTEN\"}'"
+
+    let database: any DatabaseEngine
 
     package init(database: any DatabaseEngine) { self.database = database }
 
@@ -99,35 +110,85 @@ package struct RecordingIndex: Sendable {
 
     // MARK: Reading
 
-    /// The segments of a camera that overlap a range, oldest first.
-    package func segments(
-        of id: CameraID, in range: TimeRange
-    ) async throws(DatabaseError) -> [Segment] {
+    /// The segments of a camera that overlap a range, oldest first, with their fragments. Throws
+    /// INVALID_TIME_RANGE rather than leave any out of a range that holds thousands.
+    package func segments(of id: CameraID, in range: TimeRange) async throws -> [Segment] {
         let rows = try await database.query(
             Statement(
                 """
-                SELECT * FROM video_segments WHERE camera_id = ? AND start_time < ? AND end_time > ?
-                    AND copies = '{"FILESYSTEM":"WRITTEN"}' ORDER BY start_time LIMIT 4096
-                """,
-                [
-                    .text(id.rawValue), .integer(range.end.microseconds),
-                    .integer(range.start.microseconds),
-                ]))
+                SELECT * FROM video_segments WHERE camera_id = ? AND start_time < ?
+                    AND start_time > ? AND end_time > ? AND \(Self.isWritten)
+                ORDER BY start_time LIMIT \(Self.segmentsAtMost + 1)
+                """, Self.overlap(id, range)))
+        guard rows.count <= Self.segmentsAtMost else { throw Self.tooMuch }
         return try segments(rows)
     }
 
-    package func gaps(of id: CameraID, in range: TimeRange) async throws(DatabaseError) -> [Gap] {
+    /// One segment by its id; `nil` once its removal has begun.
+    package func segment(_ segmentID: String, of id: CameraID) async throws -> Segment? {
+        let rows = try await database.query(
+            Statement(
+                "SELECT * FROM video_segments WHERE id = ? AND camera_id = ? AND \(Self.isWritten)",
+                [.text(segmentID), .text(id.rawValue)]))
+        return try segments(rows).first
+    }
+
+    /// Where the segments of a range lie, oldest first; their fragments are not read. Throws
+    /// INVALID_TIME_RANGE rather than leave any out.
+    package func spans(of id: CameraID, in range: TimeRange) async throws -> [SegmentSpan] {
+        var spans: [SegmentSpan] = []
+        // The key of the last row that was read: start_time alone may repeat.
+        var last: (start: Int64, id: String) = (.min, "")
+        while true {
+            let rows = try await database.query(
+                Statement(
+                    """
+                    SELECT id, session_id, start_time, end_time FROM video_segments
+                    WHERE camera_id = ? AND start_time < ? AND start_time > ? AND end_time > ?
+                        AND \(Self.isWritten) AND start_time >= ? AND (start_time > ? OR id > ?)
+                    ORDER BY start_time, id LIMIT \(Self.pageSize)
+                    """,
+                    Self.overlap(id, range) + [
+                        .integer(last.start), .integer(last.start), .text(last.id),
+                    ]))
+            for row in rows {
+                last = (try row.integer("start_time"), try row.text("id"))
+                spans.append(
+                    SegmentSpan(
+                        runID: try row.text("session_id"),
+                        start: WallTime(microseconds: last.start),
+                        end: WallTime(microseconds: try row.integer("end_time"))))
+            }
+            guard rows.count == Self.pageSize else { return spans }
+            guard spans.count < Self.rowsAtMost else { throw Self.tooMuch }
+        }
+    }
+
+    private static func overlap(_ id: CameraID, _ range: TimeRange) -> [DatabaseValue] {
+        let earliest = range.start + (.zero - longestSegment)
+        return [
+            .text(id.rawValue), .integer(range.end.microseconds), .integer(earliest.microseconds),
+            .integer(range.start.microseconds),
+        ]
+    }
+
+    private static let tooMuch = MarsadError(
+        .invalidTimeRange, details: ["reason": "too many recordings for one answer"])
+
+    /// Gaps that overlap a range, oldest first. Throws INVALID_TIME_RANGE rather than leave any out.
+    package func gaps(of id: CameraID, in range: TimeRange) async throws -> [Gap] {
         let rows = try await database.query(
             Statement(
                 """
                 SELECT start_time, end_time, reason FROM gaps
                 WHERE camera_id = ? AND start_time < ? AND (end_time IS NULL OR end_time > ?)
-                ORDER BY start_time LIMIT 4096
+                ORDER BY start_time LIMIT \(Self.rowsAtMost + 1)
                 """,
                 [
                     .text(id.rawValue), .integer(range.end.microseconds),
                     .integer(range.start.microseconds),
                 ]))
+        guard rows.count <= Self.rowsAtMost else { throw Self.tooMuch }
         var gaps: [Gap] = []
         for row in rows {
             guard let reason = GapReason(rawValue: try row.text("reason")) else { continue }
@@ -148,16 +209,16 @@ package struct RecordingIndex: Sendable {
         let rows = try await database.query(
             Statement(
                 """
-                SELECT (SELECT MAX(end_time) FROM video_segments WHERE camera_id = ? AND end_time <= ?
-                        AND copies = '{"FILESYSTEM":"WRITTEN"}')
-                    AS before_time,
-                    (SELECT MIN(start_time) FROM video_segments WHERE camera_id = ? AND start_time > ?
-                        AND copies = '{"FILESYSTEM":"WRITTEN"}')
-                    AS after_time
+                SELECT (SELECT end_time FROM video_segments
+                        WHERE camera_id = ? AND start_time <= ? AND end_time <= ?
+                            AND \(Self.isWritten) ORDER BY start_time DESC LIMIT 1) AS before_time,
+                    (SELECT start_time FROM video_segments
+                        WHERE camera_id = ? AND start_time > ? AND \(Self.isWritten)
+                        ORDER BY start_time LIMIT 1) AS after_time
                 """,
                 [
-                    .text(id.rawValue), .integer(time.microseconds), .text(id.rawValue),
-                    .integer(time.microseconds),
+                    .text(id.rawValue), .integer(time.microseconds), .integer(time.microseconds),
+                    .text(id.rawValue), .integer(time.microseconds),
                 ]))
         guard let row = rows.first else { return (nil, nil) }
         return (
@@ -166,12 +227,15 @@ package struct RecordingIndex: Sendable {
         )
     }
 
-    /// When the camera's recording ended last.
+    /// When the camera's recording ended last. Segments may overlap by moments, so the newest few are
+    /// asked and not all of them.
     func lastEnd(of id: CameraID) async throws(DatabaseError) -> WallTime? {
         let rows = try await database.query(
             Statement(
-                "SELECT MAX(end_time) AS last_end FROM video_segments WHERE camera_id = ?",
-                [.text(id.rawValue)]))
+                """
+                SELECT MAX(end_time) AS last_end FROM (SELECT end_time FROM video_segments
+                    WHERE camera_id = ? ORDER BY start_time DESC LIMIT 8) AS newest
+                """, [.text(id.rawValue)]))
         return try rows.first?.optionalInteger("last_end").map(WallTime.init(microseconds:))
     }
 
@@ -192,18 +256,31 @@ package struct RecordingIndex: Sendable {
                 [.text(path), .text(id)]))
     }
 
-    /// The oldest segments that outlived their camera's retention, or the default one.
-    func expired(
+    /// The oldest segments that outlived their camera's retention, or the default one. Camera by
+    /// camera, each id found behind the one before: so the index leads to the rows that are due, and
+    /// none of a long retention is visited to find those of a short one.
+    package func expired(
         at now: WallTime, defaultDays: Int, count: Int
     ) async throws(DatabaseError) -> [Segment] {
         try segments(
             await database.query(
                 Statement(
                     """
-                    SELECT * FROM video_segments
-                    WHERE end_time < ? - 86400000000 * COALESCE((SELECT retention_days FROM cameras
-                            WHERE cameras.id = video_segments.camera_id), ?)
-                        AND copies = '{"FILESYSTEM":"WRITTEN"}' ORDER BY start_time LIMIT ?
+                    WITH RECURSIVE ids (camera_id) AS (
+                        SELECT MIN(camera_id) FROM video_segments
+                        UNION ALL
+                        SELECT (SELECT MIN(camera_id) FROM video_segments
+                            WHERE camera_id > ids.camera_id)
+                        FROM ids WHERE ids.camera_id IS NOT NULL
+                    ), limits (camera_id, cutoff) AS (
+                        SELECT ids.camera_id, ? - 86400000000 * COALESCE(
+                            (SELECT retention_days FROM cameras WHERE cameras.id = ids.camera_id), ?)
+                        FROM ids WHERE ids.camera_id IS NOT NULL
+                    )
+                    SELECT s.* FROM limits CROSS JOIN video_segments s
+                    WHERE s.camera_id = limits.camera_id AND s.start_time < limits.cutoff
+                        AND s.end_time < limits.cutoff AND s.\(Self.isWritten)
+                    ORDER BY s.start_time LIMIT ?
                     """,
                     [
                         .integer(now.microseconds), .integer(Int64(defaultDays)),
@@ -228,7 +305,7 @@ package struct RecordingIndex: Sendable {
             await database.query(
                 Statement(
                     """
-                    SELECT * FROM video_segments WHERE copies = '{"FILESYSTEM":"WRITTEN"}'
+                    SELECT * FROM video_segments WHERE \(Self.isWritten)
                     ORDER BY start_time LIMIT ?
                     """, [.integer(Int64(count))])))
     }
@@ -238,9 +315,11 @@ package struct RecordingIndex: Sendable {
         segments.reserveCapacity(rows.count)
         for row in rows {
             guard let cameraID = CameraID(try row.text("camera_id")),
-                let source = Source(try row.text("source")),
-                let index = FragmentIndex.parse(try row.blob("fragment_index"))
-            else { throw DatabaseError.wrongType(column: "fragment_index") }
+                let source = Source(try row.text("source"))
+            else { throw DatabaseError.wrongType(column: "camera_id") }
+            // An index that cannot be read has nothing to play, and must not keep the row from its
+            // removal, nor its neighbours from being played.
+            let index = FragmentIndex.parse(try row.optionalBlob("fragment_index") ?? []) ?? (0, [])
             let size = (try row.optionalText("resolution") ?? "").split(separator: "x")
             segments.append(
                 Segment(

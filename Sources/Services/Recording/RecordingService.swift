@@ -26,10 +26,18 @@ package struct RecordingService: Sendable {
     }
 
     /// Learns where the camera's recording ended, so that the time until it goes on becomes a gap.
+    /// What a recorder before wrote of the camera is waited for.
     package func prepare(_ camera: Camera) async {
-        if let end = try? await index.lastEnd(of: camera.id) {
-            shared.setLastEnd(end, of: camera.id)
+        let deadline = shared.world.now() + Limits.settlePatience
+        while !shared.isSettled(camera.id), shared.world.now() < deadline {
+            do { try await Task.sleep(for: .milliseconds(10)) } catch { break }
         }
+        let end = try? await index.lastEnd(of: camera.id)
+        let lasting = try? await index.lastOutage(of: camera.id)
+        var outage = end.map { Outage(since: $0, reason: .restart) }
+        // An outage that had begun when the program before ended is still the reason.
+        if let lasting, lasting.since >= end ?? lasting.since { outage = lasting }
+        shared.setOutage(outage, of: camera.id)
     }
 
     /// Runs until `finish()`, and then until what the recorders handed over is indexed.
@@ -48,40 +56,69 @@ package struct RecordingService: Sendable {
         while !shared.isSettled, shared.world.now() < deadline {
             do { try await Task.sleep(for: .milliseconds(10)) } catch { break }
         }
+        shared.giveUp()
         shared.finishEntries()
     }
 
     // MARK: Index
 
     private func writeIndex() async {
-        for await entry in shared.entries { await write(entry) }
+        for await entry in shared.entries {
+            await write(entry)
+            shared.settled(entry)
+        }
     }
 
-    /// A lost database is waited for: the files are on the disk, and repair would find them too.
+    /// A lost database is waited for until the program ends. An entry that the database refuses for
+    /// good is put aside, so that the other cameras' entries go on: repair finds the file.
     private func write(_ entry: RecordingShared.Entry) async {
         var wait = Duration.milliseconds(200)
         while true {
-            do {
-                switch entry {
-                case .segment(let segment, let camera, let damaged):
-                    try await index.add(
-                        segment, cameraName: camera.name, damaged: damaged,
-                        at: shared.world.wallTime())
-                    shared.indexed(segment)
-                    shared.metrics.segments(camera.source).increment()
-                case .gap(let id, let gap):
-                    try await index.add(gap, of: id)
-                    shared.metrics.lost(gap.reason).add((gap.end - gap.start).inSeconds)
-                }
-                return
+            do throws(DatabaseError) {
+                return try await writeOnce(entry)
             } catch {
                 shared.logger.error(
                     "the index could not be written",
                     metadata: ["event": "index_failed", "error": "\(error)"])
-                // After cancellation there is no time to wait; the next start adopts the file.
-                do { try await Task.sleep(for: wait) } catch { return }
-                wait = min(wait * 2, .seconds(10))
+                guard Self.mayPass(error), await pause(wait) else { return }
+                wait = min(wait * 2, Limits.longestIndexWait)
             }
+        }
+    }
+
+    private func writeOnce(_ entry: RecordingShared.Entry) async throws(DatabaseError) {
+        switch entry {
+        case .segment(let segment, let camera, let damaged):
+            try await index.add(
+                segment, cameraName: camera.name, damaged: damaged, at: shared.world.wallTime())
+            shared.metrics.segments(camera.source).increment()
+        case .outage(let id, let outage):
+            try await index.begin(outage, of: id)
+        case .outageOver(let id, let outage, let end):
+            try await index.end(outage, of: id, at: end)
+            shared.metrics.lost(outage.reason).add(max(0, (end - outage.since).inSeconds))
+        }
+    }
+
+    /// False when there is no time left to wait.
+    private func pause(_ wait: Duration) async -> Bool {
+        var waited = Duration.zero
+        while waited < wait {
+            if shared.isGivenUp { return false }
+            let slice = min(.milliseconds(100), wait - waited)
+            do { try await Task.sleep(for: slice) } catch { return false }
+            waited += slice
+        }
+        return !shared.isGivenUp
+    }
+
+    /// Whether the same statement can succeed later.
+    private static func mayPass(_ error: DatabaseError) -> Bool {
+        switch error {
+        case .full, .unavailable, .other: true
+        case .constraint, .corrupt, .expectationFailed, .missingColumn, .wrongType, .schemaTooNew,
+            .schemaTooOld, .schemaMismatch:
+            false
         }
     }
 

@@ -20,6 +20,9 @@ package struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
         operation + ": " + String(cString: strerror(errorNumber))
     }
 
+    /// Whether the name is another file's.
+    var isTaken: Bool { errorNumber == EEXIST && operation == "create" }
+
     /// The gap that the recording then has.
     var gapReason: GapReason {
         errorNumber == ENOSPC || errorNumber == EDQUOT ? .diskFull : .damaged
@@ -139,7 +142,6 @@ package enum SegmentFile {
         )
     }
 
-    /// A look-up in the directory cache: cheap enough for an event loop once a segment.
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     static func makeFolders(of path: String) throws {
@@ -160,21 +162,45 @@ package enum SegmentFile {
         var found: [String] = []
         var folders = [""]
         while let folder = folders.popLast() {
-            guard let directory = opendir(root + "/" + folder) else { continue }
-            defer { closedir(directory) }
-            while let entry = readdir(directory) {
-                let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-                }
-                if name == "." || name == ".." { continue }
-                let path = folder.isEmpty ? name : folder + "/" + name
-                if entry.pointee.d_type == UInt8(DT_DIR) {
-                    folders.append(path)
-                } else if entry.pointee.d_type == UInt8(DT_REG) {
-                    found.append(path)
-                }
-            }
+            guard let entries = try? list(root + "/" + folder) else { continue }
+            let prefix = folder.isEmpty ? "" : folder + "/"
+            folders += entries.folders.map { prefix + $0 }
+            found += entries.files.map { prefix + $0 }
         }
         return found.sorted()
+    }
+
+    /// The names in one folder; none where it does not exist.
+    static func list(_ folder: String) throws -> (folders: [String], files: [String]) {
+        guard let directory = opendir(folder) else {
+            if errno == ENOENT { return ([], []) }
+            throw FileError("open folder")
+        }
+        defer { closedir(directory) }
+        var (folders, files): ([String], [String]) = ([], [])
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name == "." || name == ".." { continue }
+            switch kind(of: entry.pointee.d_type, folder + "/" + name) {
+            case DT_DIR: folders.append(name)
+            case DT_REG: files.append(name)
+            default: break
+            }
+        }
+        return (folders, files)
+    }
+
+    /// Some file systems do not say in the listing what an entry is.
+    private static func kind(of type: UInt8, _ path: String) -> Int {
+        guard Int(type) == DT_UNKNOWN else { return Int(type) }
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return DT_UNKNOWN }
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR: return DT_DIR
+        case S_IFREG: return DT_REG
+        default: return DT_UNKNOWN
+        }
     }
 }

@@ -12,12 +12,14 @@ import Primitives
 /// cross to the threads and back.
 final class SegmentSpool {
     enum Job {
-        case open(path: String, head: ByteBuffer)
+        /// Makes the first free name of `name(0)`, `name(1)`, … below the root.
+        case open(name: @Sendable (Int64) -> String, head: ByteBuffer)
         case append(BuiltFragment, decodeTime: Int64)
         case close
     }
 
     enum Event {
+        case opened(path: String)
         case written(FragmentEntry)
         case closed
         /// The file was given up; what was indexed of it stays good.
@@ -26,21 +28,26 @@ final class SegmentSpool {
 
     private struct OpenFile: Sendable {
         var descriptor: Int32
+        /// Below the root.
         var path: String
         var offset: UInt64
     }
 
     private let pool: NIOThreadPool
     private let eventLoop: any EventLoop
+    private let claims: PathClaims
+    private let root: String
     private var queue: [Job] = []
     private(set) var queuedBytes = 0
     private var isBusy = false
     private var file: OpenFile?
     var onEvent: (Event) -> Void = { _ in }
 
-    init(pool: NIOThreadPool, eventLoop: any EventLoop) {
+    init(pool: NIOThreadPool, eventLoop: any EventLoop, claims: PathClaims, root: String) {
         self.pool = pool
         self.eventLoop = eventLoop
+        self.claims = claims
+        self.root = root
     }
 
     func submit(_ job: Job) {
@@ -57,9 +64,37 @@ final class SegmentSpool {
             // The writer gave up in between: what it had open is finished before the next begins.
             queue.insert(contentsOf: [.close, job], at: 0)
             next()
-        case .open(let path, let head):
-            run({
-                let descriptor = try SegmentFile.create(path)
+        case .open(let name, let head):
+            let (claims, root) = (claims, root)
+            run({ try Self.create(name, head, claims, root) }) { spool, file in
+                spool.file = file
+                spool.onEvent(.opened(path: file.path))
+            }
+        case .append(let fragment, let decodeTime):
+            queuedBytes -= fragment.size
+            guard let file else { return next() }
+            append(fragment, decodeTime: decodeTime, to: file)
+        case .close:
+            guard let file else { return next() }
+            self.file = nil
+            let path = root + "/" + file.path
+            run({ try SegmentFile.finish(file.descriptor, path: path) }) { spool, _ in
+                spool.onEvent(.closed)
+            }
+        }
+    }
+
+    /// The name is claimed before the file appears, so that no repair takes it for a stranger's.
+    private static func create(
+        _ name: (Int64) -> String, _ head: ByteBuffer, _ claims: PathClaims, _ root: String
+    ) throws -> OpenFile {
+        var attempt: Int64 = 0
+        while true {
+            let path = name(attempt)
+            attempt += 1
+            guard claims.claim(path) else { continue }
+            do {
+                let descriptor = try SegmentFile.create(root + "/" + path)
                 do {
                     try SegmentFile.write(head, to: descriptor, at: 0)
                 } catch {
@@ -68,16 +103,11 @@ final class SegmentSpool {
                 }
                 return OpenFile(
                     descriptor: descriptor, path: path, offset: UInt64(head.readableBytes))
-            }) { spool, file in spool.file = file }
-        case .append(let fragment, let decodeTime):
-            queuedBytes -= fragment.size
-            guard let file else { return next() }
-            append(fragment, decodeTime: decodeTime, to: file)
-        case .close:
-            guard let file else { return next() }
-            self.file = nil
-            run({ try SegmentFile.finish(file.descriptor, path: file.path) }) { spool, _ in
-                spool.onEvent(.closed)
+            } catch {
+                claims.release(path)
+                guard (error as? FileError)?.isTaken ?? false, attempt < Limits.namesTried else {
+                    throw error
+                }
             }
         }
     }

@@ -1,0 +1,165 @@
+// Bodies of reservations, as the HTTP contract writes them.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import Foundation
+import Live
+import NIOCore
+import NIOFoundationCompat
+import Primitives
+
+/// A JSON object whose keys were checked: an unknown one is a 400 that names it.
+struct JSONObject {
+    private let values: [String: Any]
+
+    init(parsing body: ByteBuffer, allowing keys: Set<String>) throws(MarsadError) {
+        guard
+            let object = try? JSONSerialization.jsonObject(with: Data(buffer: body))
+                as? [String: Any]
+        else {
+            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
+        }
+        for key in object.keys.sorted() where !keys.contains(key) {
+            throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
+        }
+        values = object
+    }
+
+    func text(_ key: String) throws(MarsadError) -> String? {
+        guard let value = values[key] else { return nil }
+        guard let text = value as? String else {
+            throw MarsadError(
+                .invalidRequest, details: ["key": key, "reason": "a string is required"])
+        }
+        return text
+    }
+
+    func requiredText(_ key: String) throws(MarsadError) -> String {
+        guard let text = try text(key) else {
+            throw MarsadError(
+                .invalidRequest, details: ["key": key, "reason": "a string is required"])
+        }
+        return text
+    }
+
+    func integer(_ key: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
+        guard let value = values[key] else { return nil }
+        guard let number = value as? Int, range.contains(number) else {
+            throw MarsadError(
+                .invalidRequest,
+                details: ["key": key, "allowed": "\(range.lowerBound)…\(range.upperBound)"])
+        }
+        return number
+    }
+}
+
+/// `POST /api/v1/stream/reserve`, validated.
+struct ReserveRequest {
+    var cameraID: CameraID
+    var duration: Duration?
+
+    private static let qualities: Set<String> = ["AUTO", "HIGH", "MEDIUM", "LOW"]
+
+    init(parsing body: ByteBuffer) throws {
+        let object = try JSONObject(
+            parsing: body, allowing: ["camera_id", "quality", "duration_seconds"])
+        guard let id = CameraID(try object.requiredText("camera_id")) else {
+            throw MarsadError(.cameraNotFound)
+        }
+        cameraID = id
+        if let quality = try object.text("quality"), !Self.qualities.contains(quality) {
+            throw MarsadError(
+                .invalidRequest,
+                details: ["key": "quality", "allowed": "AUTO, HIGH, MEDIUM, LOW"])
+        }
+        duration = try object.integer("duration_seconds", in: 1...86_400).map { .seconds($0) }
+    }
+}
+
+struct ReservationBody: Encodable {
+    struct Transport: Encodable {
+        var kind = "whep"
+        var url: String
+    }
+    var reservationId: String
+    var cameraId: String
+    var source: String
+    var expiresAt: String
+    var heartbeatIntervalSeconds: Int64
+    var currentUsage: Int
+    /// No agency has a limit yet: `null`.
+    var limit: Int?
+    var transport: Transport
+    var token: String
+    var roomName: String
+
+    init(_ reservation: StreamReservation, usage: Int) {
+        reservationId = reservation.id
+        cameraId = reservation.cameraID.rawValue
+        source = reservation.source.rawValue
+        expiresAt = reservation.expiresAt.description
+        heartbeatIntervalSeconds = StreamReservations.heartbeatInterval.components.seconds
+        currentUsage = usage
+        transport = Transport(url: "/api/v1/live/\(reservation.cameraID)/whep")
+        token = reservation.token.reveal()
+        roomName = "camera_\(reservation.cameraID)"
+    }
+}
+
+struct HeartbeatBody: Encodable {
+    var reservationId: String
+    var expiresAt: String
+    var ttlSeconds: Int64
+
+    init(_ reservation: StreamReservation, _ left: Duration) {
+        reservationId = reservation.id
+        expiresAt = reservation.expiresAt.description
+        ttlSeconds = left.components.seconds
+    }
+}
+
+/// Which wall time a camera's RTP time stands for, and the server's own time: a page works out from both
+/// how old the frame is that it shows.
+struct ClockBody: Encodable {
+    var rtpTime: UInt32
+    var clockRate = 90_000
+    var wallTime: String
+    var now: String
+
+    init(_ clock: LiveClock, now: WallTime) {
+        rtpTime = clock.rtpTime
+        wallTime = clock.wallTime.description
+        self.now = now.description
+    }
+}
+
+struct StreamStatsBody: Encodable {
+    struct Line: Encodable {
+        var source: String
+        var nameEn: String
+        var nameAr: String
+        var current: Int
+        var limit: Int?
+        var viewers: Int
+    }
+    struct Total: Encodable {
+        var current: Int
+        var limit: Int?
+        var viewers: Int
+    }
+    var sources: [Line]
+    var total: Total
+    var at: String
+
+    init(reserved: [Source: Int], viewers: [Source: Int], at: WallTime) {
+        // Agencies have no names of their own yet; their codes stand in.
+        sources = Set(reserved.keys).union(viewers.keys).sorted().map {
+            Line(
+                source: $0.rawValue, nameEn: $0.rawValue, nameAr: $0.rawValue,
+                current: reserved[$0] ?? 0, viewers: viewers[$0] ?? 0)
+        }
+        total = Total(
+            current: reserved.values.reduce(0, +), viewers: viewers.values.reduce(0, +))
+        self.at = at.description
+    }
+}

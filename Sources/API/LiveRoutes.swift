@@ -1,0 +1,201 @@
+// Live viewing over HTTP: reservations, and WHEP by its draft, status by status.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Ingest
+import Live
+import NIOCore
+import Primitives
+
+extension HTTPField.Name {
+    static let acceptPost = HTTPField.Name("Accept-Post") ?? .eTag
+    static let acceptPatch = HTTPField.Name("Accept-Patch") ?? .eTag
+}
+
+extension Routes {
+    private static let descriptionBytes = 128 * 1024
+    private static let descriptionType = "application/sdp"
+    private static let fragmentType = "application/trickle-ice-sdpfrag"
+
+    // MARK: Reservations
+
+    func streams(_ group: RouterGroup<MarsadRequestContext>) {
+        group.post("reserve") { request, _ in try await reserve(request) }
+        group.post("heartbeat/:id") { _, context in
+            let id = try context.parameters.require("id")
+            let (reservation, left) = try await services.reservations.heartbeat(id)
+            return try jsonResponse(HeartbeatBody(reservation, left))
+        }
+        group.delete("release/:id") { _, context in
+            await services.reservations.release(try context.parameters.require("id"))
+            return Response(status: .noContent)
+        }
+        group.get("stats") { _, _ in try await stats() }
+    }
+
+    private func reserve(_ request: Request) async throws -> Response {
+        var request = request
+        let wanted = try ReserveRequest(parsing: try await request.collectJSON())
+        let camera = try await camera(wanted.cameraID)
+        let reservation = try await services.reservations.reserve(
+            camera.id, source: camera.source, duration: wanted.duration)
+        let usage = await services.reservations.counts()[camera.source] ?? 0
+        return try jsonResponse(ReservationBody(reservation, usage: usage), status: .created)
+    }
+
+    private func stats() async throws -> Response {
+        let reserved = await services.reservations.counts()
+        let viewers = await services.node.viewers()
+        var bySource: [Source: Int] = [:]
+        for camera in try await services.cameras.all() {
+            bySource[camera.source, default: 0] += viewers[camera.id] ?? 0
+        }
+        return try jsonResponse(
+            StreamStatsBody(reserved: reserved, viewers: bySource, at: services.world.wallTime()))
+    }
+
+    // MARK: WHEP
+
+    func whep(_ group: RouterGroup<MarsadRequestContext>) {
+        group.on(":id/whep", method: .options) { _, _ in preflight() }
+        group.get(":id/whep") { _, context in
+            _ = try await camera(context)
+            return Response(status: .noContent, headers: Self.shared)
+        }
+        group.head(":id/whep") { _, context in
+            _ = try await camera(context)
+            var headers = Self.shared
+            headers[.contentType] = Self.descriptionType
+            return Response(status: .ok, headers: headers)
+        }
+        group.post(":id/whep") { request, context in try await join(request, context) }
+        group.on(":id/whep/:session", method: .options) { _, _ in preflight() }
+        group.get(":id/whep/:session") { _, _ in
+            Response(status: .noContent, headers: Self.shared)
+        }
+        group.get(":id/clock") { _, context in
+            let camera = try await camera(context)
+            guard let clock = await services.node.liveClock(of: camera.id) else {
+                throw MarsadError(.cameraUnavailable, details: ["camera_id": camera.id.rawValue])
+            }
+            return try jsonResponse(ClockBody(clock, now: services.world.wallTime()))
+        }
+        group.patch(":id/whep/:session") { request, context in try await patch(request, context) }
+        group.delete(":id/whep/:session") { request, context in
+            let (_, session, reservation) = try await session(request, context)
+            guard await services.node.closeViewer(session) else { throw MarsadError(.notFound) }
+            await services.reservations.unbind(session, from: reservation)
+            return Response(status: .ok, headers: Self.shared)
+        }
+    }
+
+    private func join(_ request: Request, _ context: MarsadRequestContext) async throws -> Response
+    {
+        var request = request
+        let camera = try await camera(context)
+        let reservation = try await services.reservations.check(try bearer(request), for: camera.id)
+        guard request.isOf(Self.descriptionType) else { throw MarsadError(.unsupportedMediaType) }
+        let offer = try await request.collectBody(upTo: Self.descriptionBytes)
+        let state = await services.node.states()[camera.id] ?? StreamState()
+        guard state.status == .active else {
+            throw MarsadError(
+                .cameraUnavailable, status: 409,
+                details: ["camera_id": camera.id.rawValue, "retry_after": "2"])
+        }
+        let answer = try await services.node.openViewer(of: camera.id, offer: String(buffer: offer))
+        guard await services.reservations.bind(answer.sessionID, to: reservation) else {
+            _ = await services.node.closeViewer(answer.sessionID)
+            throw MarsadError(.tokenExpired)
+        }
+        var headers = Self.shared
+        headers[.contentType] = Self.descriptionType
+        headers[.location] = "/api/v1/live/\(camera.id)/whep/\(answer.sessionID)"
+        headers[.eTag] = "\"\(answer.etag)\""
+        headers[.acceptPatch] = Self.fragmentType
+        return Response(
+            status: .created, headers: headers,
+            body: .init(byteBuffer: ByteBuffer(string: answer.description)))
+    }
+
+    private func patch(_ request: Request, _ context: MarsadRequestContext) async throws -> Response
+    {
+        var request = request
+        let (camera, session, _) = try await session(request, context)
+        guard request.isOf(Self.fragmentType) else { throw MarsadError(.unsupportedMediaType) }
+        let fragment = try await request.collectBody(upTo: Self.descriptionBytes)
+        let result = try await services.node.patchViewer(
+            session, of: camera, fragment: String(buffer: fragment),
+            ifMatch: request.headers[.ifMatch])
+        switch result {
+        case .accepted:
+            return Response(status: .noContent, headers: Self.shared)
+        case .restarted(let etag, let text):
+            var headers = Self.shared
+            headers[.contentType] = Self.fragmentType
+            headers[.eTag] = "\"\(etag)\""
+            return Response(
+                status: .ok, headers: headers,
+                body: .init(byteBuffer: ByteBuffer(string: text)))
+        }
+    }
+
+    /// The session of the path, when it was opened with the caller's reservation. Another's session is
+    /// none: its address is no secret, and tells nothing.
+    private func session(
+        _ request: Request, _ context: MarsadRequestContext
+    ) async throws -> (CameraID, session: String, reservation: String) {
+        let camera = try await camera(context)
+        let session = try context.parameters.require("session")
+        let reservation = try await services.reservations.check(try bearer(request), for: camera.id)
+        guard await services.reservations.holds(session, by: reservation) else {
+            throw MarsadError(.notFound)
+        }
+        return (camera.id, session, reservation)
+    }
+
+    private func bearer(_ request: Request) throws(MarsadError) -> String {
+        guard let value = request.headers[.authorization] else { throw MarsadError(.missingToken) }
+        let parts = value.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer", parts[1].utf8.count <= 512
+        else { throw MarsadError(.invalidToken) }
+        return String(parts[1])
+    }
+
+    // MARK: Sharing with other origins
+
+    /// Players on other origins read these; without exposing them a browser hides Location (the
+    /// commonest WHEP bug). Tokens are in a header, never in a cookie, so any origin may ask.
+    private static var shared: HTTPFields {
+        var headers = HTTPFields()
+        headers[.accessControlAllowOrigin] = "*"
+        headers[.accessControlExposeHeaders] = "Location, ETag, Link, Retry-After, X-Request-ID"
+        headers[.cacheControl] = "no-store"
+        return headers
+    }
+
+    private func preflight() -> Response {
+        var headers = Self.shared
+        headers[.accessControlAllowMethods] = "OPTIONS, GET, HEAD, POST, PATCH, DELETE"
+        headers[.accessControlAllowHeaders] = "Authorization, Content-Type, If-Match, X-Request-ID"
+        headers[.accessControlMaxAge] = "600"
+        headers[.acceptPost] = Self.descriptionType
+        return Response(status: .ok, headers: headers)
+    }
+}
+
+extension Request {
+    /// Compared without parameters and case.
+    func isOf(_ type: String) -> Bool {
+        let given = headers[.contentType]?.split(separator: ";").first ?? ""
+        return given.trimmingCharacters(in: .whitespaces).lowercased() == type
+    }
+
+    /// A body that says it is JSON: a form of another site's page cannot say so without asking first.
+    mutating func collectJSON() async throws -> ByteBuffer {
+        guard isOf("application/json") else { throw MarsadError(.unsupportedMediaType) }
+        return try await collectBody(upTo: 64 * 1024)
+    }
+}

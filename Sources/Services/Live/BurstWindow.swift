@@ -1,0 +1,69 @@
+// The recent past of a watched camera as packets: where a viewer starts, and what can be resent.
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOCore
+import RTPFormats
+
+/// The bursts of the present group of pictures, and of a moment before it for resends. A value whose
+/// memory is shared: a copy on another loop costs an array of references.
+struct BurstWindow: Sendable {
+    private(set) var bursts: CircularBuffer<PacketBurst> = []
+    private var bytes = 0
+    /// The frame where decoding can start; `nil` until one comes, or when its group outgrew the limits.
+    private(set) var startFrame: Int64?
+
+    var last: PacketBurst? { bursts.last }
+
+    mutating func append(_ burst: PacketBurst) {
+        if burst.isIDR { startFrame = burst.frame }
+        bursts.append(burst)
+        bytes += burst.payloads.readableBytes
+        trim()
+    }
+
+    /// A camera's interruption: what was is not the past of what comes.
+    mutating func removeAll() {
+        bursts.removeAll(keepingCapacity: true)
+        bytes = 0
+        startFrame = nil
+    }
+
+    /// The burst of a frame.
+    func burst(frame: Int64) -> PacketBurst? {
+        guard let first = bursts.first, frame >= first.frame, let last, frame <= last.frame else {
+            return nil
+        }
+        return bursts[offset: Int(frame - first.frame)]
+    }
+
+    /// The burst that holds a packet.
+    func burst(packet: Int64) -> PacketBurst? {
+        guard let first = bursts.first, let last, packet >= first.firstPacket,
+            packet < last.endPacket
+        else { return nil }
+        var low = 0
+        var high = bursts.count - 1
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if bursts[offset: middle].firstPacket <= packet {
+                low = middle
+            } else {
+                high = middle - 1
+            }
+        }
+        return bursts[offset: low]
+    }
+
+    private mutating func trim() {
+        while let first = bursts.first, let last {
+            let isOverLimit = bursts.count > Limits.windowUnits || bytes > Limits.windowBytes
+            let isOld =
+                last.frame - first.frame > Int64(Limits.unitsForResends)
+                && first.frame < startFrame ?? .max
+            guard isOverLimit || isOld, bursts.count > 1 else { return }
+            if first.frame == startFrame { startFrame = nil }
+            bytes -= first.payloads.readableBytes
+            bursts.removeFirst()
+        }
+    }
+}

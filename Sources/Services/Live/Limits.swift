@@ -1,0 +1,51 @@
+// Every limit of live viewing in one place.
+// SPDX-License-Identifier: Apache-2.0
+
+import Primitives
+
+enum Limits {
+    /// Payload bytes of an RTP packet: with headers, an RTX number and the tag it fits every path that
+    /// IPv6 and its tunnels know.
+    static let payloadBytes = 1160
+    /// Bytes of one segmented send; below what a UDP datagram holds.
+    static let segmentedBytes = 60_000
+    /// Datagrams of one segmented send (UDP_MAX_SEGMENTS is 64 on older kernels).
+    static let segments = 48
+    /// Viewers served before the loop does something else.
+    static let viewersPerTurn = 100
+    /// A unit of more packets goes out in parts, so that a keyframe does not overrun a network's queues.
+    static let packetsPerPart = 32
+    static let pauseBetweenParts = Duration.milliseconds(3)
+    static let pauseInCatchUp = Duration.milliseconds(1)
+    /// Units of the past kept for resends beside the present group of pictures.
+    static let unitsForResends = 50
+    /// A group of pictures beyond these is not kept whole: a new viewer waits for the next keyframe.
+    static let windowUnits = 1500
+    static let windowBytes = 8 << 20
+    /// Viewers of one camera on its own loop before others take some.
+    static let viewersPerLoop = 200
+    /// Sessions of the process, and those among them that are still shaking hands.
+    static let sessions = 4000
+    static let handshakes = 64
+    /// How often sessions look at the clock.
+    static let tick = Duration.milliseconds(50)
+    /// A loop without viewers of a camera stops watching it after this.
+    static let idleGroup = Duration.seconds(10)
+    static let senderReportInterval = Duration.seconds(2)
+    /// Between two answers to a viewer's picture loss indications.
+    static let replayInterval = Duration.seconds(1)
+    /// Share of what is sent that may be resent, and what a new viewer may ask at once.
+    static let resendShare = 0.25
+    static let firstResendBytes = 24_000.0
+    static let resendBytes = 96_000.0
+    /// Stretches of a viewer's stream that resends can reach back into.
+    static let stretches = 4
+    /// Send and receive buffer of each loop's socket.
+    static let socketBytes = 4 << 20
+    static let reservation = Duration.seconds(60)
+    static let heartbeatInterval = Duration.seconds(20)
+    static let longestReservation = Duration.seconds(86_400)
+    static let reservations = 20_000
+    /// How long a token that ran out is answered as expired and not as unknown.
+    static let expiredTokenMemory = Duration.seconds(600)
+}

@@ -1,0 +1,122 @@
+// A camera as its viewers see it: its present group of pictures, and the loops that watch it.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+package import H26x
+import NIOCore
+package import Primitives
+import RTPFormats
+
+/// Takes a camera's units on the camera's loop and gives them, packetized once, to each loop with
+/// viewers. Nobody watching costs an array of references.
+package final class LiveCamera {
+    /// How other threads reach a camera.
+    struct Handle: Sendable {
+        let timeOffset: UInt32
+        let eventLoop: any EventLoop
+        private let camera: NIOLoopBound<LiveCamera>
+
+        init(_ camera: LiveCamera, on eventLoop: any EventLoop) {
+            timeOffset = camera.timeOffset
+            self.eventLoop = eventLoop
+            self.camera = NIOLoopBound(camera, eventLoop: eventLoop)
+        }
+
+        func run(_ work: @escaping @Sendable (LiveCamera) -> Void) {
+            if eventLoop.inEventLoop { return work(camera.value) }
+            eventLoop.execute { [camera] in work(camera.value) }
+        }
+
+        func submit<T: Sendable>(_ work: @escaping @Sendable (LiveCamera) -> T) async throws -> T {
+            try await eventLoop.submit { [camera] in work(camera.value) }.get()
+        }
+    }
+
+    let id: CameraID
+    /// What the camera's times are moved by for its viewers (RFC 3550 §5.1: a random start).
+    let timeOffset: UInt32
+    private(set) var parameterSets: ParameterSets?
+    private var cache = GOPCache(maxBytes: Limits.windowBytes, maxUnits: Limits.windowUnits)
+    private var packetizer = BurstPacketizer(maxPayload: Limits.payloadBytes)
+    private var window = BurstWindow()
+    private var watchers: [LiveLoop.Handle] = []
+    private var clock = Clock()
+    private var isFirstOfConnection = true
+    /// The newest unit's RTP time, as viewers get it, and its wall time.
+    private(set) var pair: LiveClock?
+
+    /// Keeps times going on where a camera's connection, and with it its times, began anew.
+    private struct Clock {
+        var offset: Int64 = 0
+        var last: (time: Int64, at: Instant)?
+
+        mutating func time(_ decodeTime: Int64, isFirst: Bool, at now: Instant) -> Int64 {
+            if isFirst, let last {
+                offset = last.time &+ (now - last.at).inTicks &- decodeTime
+            }
+            let time = decodeTime &+ offset
+            last = (time, now)
+            return time
+        }
+    }
+
+    init(id: CameraID, timeOffset: UInt32) {
+        self.id = id
+        self.timeOffset = timeOffset
+    }
+
+    // MARK: The feed
+
+    package func receive(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
+        var unit = unit
+        unit.decodeTime = clock.time(unit.decodeTime, isFirst: isFirstOfConnection, at: now)
+        isFirstOfConnection = false
+        self.parameterSets = parameterSets
+        cache.add(unit)
+        if let wallTime = unit.wallTime {
+            let rtpTime = UInt32(truncatingIfNeeded: unit.decodeTime) &+ timeOffset
+            pair = LiveClock(rtpTime: rtpTime, wallTime: wallTime)
+        }
+        guard !watchers.isEmpty else { return }
+        let burst = packetizer.next(unit, parameterSets)
+        window.append(burst)
+        let id = id
+        for watcher in watchers { watcher.run { $0.receive(burst, of: id) } }
+    }
+
+    package func interrupted(_ reason: GapReason, at now: Instant) {
+        cache.removeAll()
+        window.removeAll()
+        isFirstOfConnection = true
+        let id = id
+        for watcher in watchers { watcher.run { $0.interrupted(id) } }
+    }
+
+    /// The camera is given up: its viewers are told.
+    package func end() {
+        let id = id
+        for watcher in watchers { watcher.run { $0.ended(id) } }
+        watchers = []
+        cache.removeAll()
+    }
+
+    // MARK: Watching
+
+    /// A loop has its first viewer of this camera: it gets what a viewer can start with, then all that comes.
+    func watch(from loop: LiveLoop.Handle) {
+        guard !watchers.contains(where: { $0.index == loop.index }) else { return }
+        if watchers.isEmpty, let parameterSets {
+            window.removeAll()
+            for unit in cache.units { window.append(packetizer.next(unit, parameterSets)) }
+        }
+        watchers.append(loop)
+        let window = window
+        let id = id
+        loop.run { $0.start(id, with: window) }
+    }
+
+    func unwatch(from loop: LiveLoop.Handle) {
+        watchers.removeAll { $0.index == loop.index }
+        if watchers.isEmpty { window.removeAll() }
+    }
+}

@@ -1,0 +1,353 @@
+// One event loop's share of live viewing: its socket, its sessions, and the cameras they watch.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import NIOCore
+import Primitives
+import RTP
+import RTPFormats
+import WebRTC
+
+/// All live state of one loop; reached from elsewhere through its handle only.
+final class LiveLoop {
+    /// How other threads reach a loop. The number is what its sessions' ICE fragments begin with, so
+    /// that a check finds its loop without a shared table.
+    struct Handle: Sendable {
+        let index: Int
+        let eventLoop: any EventLoop
+        private let loop: NIOLoopBound<LiveLoop>
+
+        init(_ loop: LiveLoop) {
+            index = loop.index
+            eventLoop = loop.eventLoop
+            self.loop = NIOLoopBound(loop, eventLoop: loop.eventLoop)
+        }
+
+        /// On the loop itself only.
+        func withLoop<T>(_ body: (LiveLoop) throws -> T) rethrows -> T { try body(loop.value) }
+
+        /// At once on the loop itself, else in its next turn.
+        func run(_ work: @escaping @Sendable (LiveLoop) -> Void) {
+            if eventLoop.inEventLoop { return work(loop.value) }
+            eventLoop.execute { [loop] in work(loop.value) }
+        }
+
+        func submit<T: Sendable>(_ work: @escaping @Sendable (LiveLoop) throws -> T) async throws
+            -> T
+        {
+            try await eventLoop.submit { [loop] in try work(loop.value) }.get()
+        }
+    }
+
+    let index: Int
+    let eventLoop: any EventLoop
+    private let shared: LiveShared
+    private let socket: LiveSocket
+    private let scratch: UnsafeMutableRawBufferPointer
+    private var others: [Handle] = []
+    private var sessions: [String: ViewerSession] = [:]
+    private var byFragment: [String: ViewerSession] = [:]
+    private var routes: [TransportAddress: Route] = [:]
+    private var groups: [CameraID: ViewerGroup] = [:]
+    private var ticker: RepeatedTask?
+
+    /// Whose packets come from an address. The kernel spreads one port's datagrams over all loops'
+    /// sockets by address, so a session's may arrive anywhere.
+    private enum Route {
+        case here(ViewerSession)
+        case loop(Handle)
+    }
+
+    init(index: Int, eventLoop: any EventLoop, socket: LiveSocket, shared: LiveShared) {
+        self.index = index
+        self.eventLoop = eventLoop
+        self.socket = socket
+        self.shared = shared
+        scratch = .allocate(byteCount: 1 << 16, alignment: 16)
+    }
+
+    deinit { scratch.deallocate() }
+
+    /// Begins to look at the clock; the other loops are known now.
+    func start(_ all: [Handle]) {
+        others = all.filter { $0.index != index }
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        let tick = TimeAmount.nanoseconds(Limits.tick.saturatingNanoseconds)
+        ticker = eventLoop.scheduleRepeatedTask(initialDelay: tick, delay: tick) { _ in
+            bound.value.tick()
+        }
+    }
+
+    func stop() {
+        for session in Array(sessions.values) {
+            session.peer.close()
+            drain(session, at: shared.world.now())
+        }
+        ticker?.cancel()
+        ticker = nil
+    }
+
+    // MARK: Datagrams
+
+    func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
+        let now = shared.world.now()
+        if STUNMessage.isSTUN(datagram) { return receive(stun: datagram, from: address, at: now) }
+        switch routes[address] {
+        case .here(let session):
+            session.peer.receive(datagram, from: address, at: now)
+            drain(session, at: now)
+        case .loop(let handle):
+            handle.run { $0.receive(datagram, from: address) }
+        case nil:
+            shared.metrics.discarded(.unknownAddress)
+        }
+    }
+
+    /// Checks carry the fragment of the session they are for, whatever address they come from.
+    private func receive(stun: ByteBuffer, from address: TransportAddress, at now: Instant) {
+        guard let fragment = STUNMessage.recipient(of: stun) else {
+            // An answer to a probe carries no name; it comes from a known address.
+            guard case .here(let session)? = routes[address] else {
+                if case .loop(let handle)? = routes[address] {
+                    return handle.run { $0.receive(stunOfKnown: stun, from: address) }
+                }
+                return shared.metrics.discarded(.unknownAddress)
+            }
+            session.peer.receive(stun, from: address, at: now)
+            return drain(session, at: now)
+        }
+        if let session = byFragment[fragment] {
+            session.peer.receive(stun, from: address, at: now)
+            return drain(session, at: now)
+        }
+        let owner = LiveShared.loopIndex(ofFragment: fragment)
+        guard let handle = others.first(where: { $0.index == owner }) else {
+            return shared.metrics.discarded(.unknownSession)
+        }
+        handle.run { $0.receive(forwarded: stun, fragment, from: address) }
+    }
+
+    private func receive(stunOfKnown stun: ByteBuffer, from address: TransportAddress) {
+        guard case .here(let session)? = routes[address] else { return }
+        let now = shared.world.now()
+        session.peer.receive(stun, from: address, at: now)
+        drain(session, at: now)
+    }
+
+    private func receive(
+        forwarded stun: ByteBuffer, _ fragment: String, from address: TransportAddress
+    ) {
+        guard let session = byFragment[fragment] else {
+            return shared.metrics.discarded(.unknownSession)
+        }
+        let now = shared.world.now()
+        session.peer.receive(stun, from: address, at: now)
+        drain(session, at: now)
+    }
+
+    private func send(_ bytes: ByteBuffer, to address: TransportAddress) {
+        _ = bytes.withUnsafeReadableBytes { socket.send($0, segment: 0, to: address) }
+    }
+
+    // MARK: Sessions
+
+    func add(_ session: ViewerSession, watching camera: LiveCamera.Handle) {
+        sessions[session.id] = session
+        index(session)
+        if groups[session.cameraID] == nil {
+            groups[session.cameraID] = ViewerGroup(
+                cameraID: session.cameraID, timeOffset: camera.timeOffset, eventLoop: eventLoop,
+                at: shared.world.now())
+            let handle = Handle(self)
+            camera.run { $0.watch(from: handle) }
+        }
+    }
+
+    func session(_ id: String) -> ViewerSession? { sessions[id] }
+
+    func viewers(of id: CameraID) -> Int { groups[id]?.viewers.count ?? 0 }
+
+    /// Ends a session; false where there is none.
+    func close(_ id: String) -> Bool {
+        guard let session = sessions[id] else { return false }
+        session.peer.close()
+        drain(session, at: shared.world.now())
+        return true
+    }
+
+    /// The fragments of a session may have changed.
+    func index(_ session: ViewerSession) {
+        let accepted = session.peer.acceptedFragments
+        guard accepted != session.fragments else { return }
+        for fragment in session.fragments { byFragment[fragment] = nil }
+        for fragment in accepted { byFragment[fragment] = session }
+        session.fragments = accepted
+    }
+
+    private func drain(_ session: ViewerSession, at now: Instant) {
+        while let output = session.peer.pollOutput() {
+            switch output {
+            case .send(let bytes, let address):
+                send(bytes, to: address)
+            case .selected(let address):
+                selected(address, by: session)
+            case .connected(let keys):
+                session.keys = keys
+                begin(session, keys, at: now)
+            case .rtcp(let packets):
+                guard let group = groups[session.cameraID] else { break }
+                session.receive(packets, in: group, at: now)
+            case .rtp:
+                break
+            case .ended(let reason):
+                ended(session, reason, at: now)
+            }
+        }
+    }
+
+    private func selected(_ address: TransportAddress, by session: ViewerSession) {
+        if let old = session.stream?.address, old != address { forget(old) }
+        session.stream?.address = address
+        // Two viewers behind one address cannot be: the newest proof of it counts.
+        routes[address] = .here(session)
+        let handle = Handle(self)
+        for other in others { other.run { $0.routes[address] = .loop(handle) } }
+        // After an ICE restart the old fragment is no longer accepted.
+        index(session)
+    }
+
+    private func forget(_ address: TransportAddress) {
+        routes[address] = nil
+        for other in others { other.run { $0.routes[address] = nil } }
+    }
+
+    private func begin(_ session: ViewerSession, _ keys: KeyingMaterial, at now: Instant) {
+        guard let group = groups[session.cameraID], let address = session.peer.address else {
+            return session.peer.close()
+        }
+        let random = shared.world.random()
+        do throws(SRTPError) {
+            let stream = try ViewerStream(
+                format: session.format, keys: keys, address: address, socket: socket,
+                scratch: scratch, timeOffset: group.timeOffset,
+                firstSequence: UInt16(truncatingIfNeeded: random))
+            session.stream = stream
+            group.join(stream)
+            shared.connected(session.id)
+            report(session, group, at: now)
+        } catch {
+            session.peer.close()
+        }
+    }
+
+    private func ended(_ session: ViewerSession, _ reason: PeerEnd, at now: Instant) {
+        guard sessions.removeValue(forKey: session.id) != nil else { return }
+        for fragment in session.fragments { byFragment[fragment] = nil }
+        if let address = session.peer.address, case .here(let owner)? = routes[address],
+            owner === session
+        {
+            forget(address)
+        }
+        if let stream = session.stream {
+            groups[session.cameraID]?.leave(stream, at: now)
+            shared.metrics.add(stream)
+        }
+        shared.metrics.add(session.peer.discards)
+        shared.ended(session.id, reason)
+    }
+
+    // MARK: Time
+
+    private func tick() {
+        let now = shared.world.now()
+        var due: [ViewerSession] = []
+        for session in sessions.values {
+            let isDue = session.peer.deadline.map { $0 <= now } ?? false
+            if isDue || session.nextReport <= now { due.append(session) }
+        }
+        for session in due {
+            session.peer.advance(to: now)
+            if session.nextReport <= now, let group = groups[session.cameraID] {
+                report(session, group, at: now)
+            }
+            drain(session, at: now)
+        }
+        for (id, group) in groups {
+            guard let since = group.emptySince, now - since > Limits.idleGroup else { continue }
+            if sessions.values.contains(where: { $0.cameraID == id }) { continue }
+            groups[id] = nil
+            let handle = Handle(self)
+            shared.camera(id)?.run { $0.unwatch(from: handle) }
+        }
+    }
+
+    private func report(_ session: ViewerSession, _ group: ViewerGroup, at now: Instant) {
+        session.nextReport = now + Limits.senderReportInterval
+        guard let stream = session.stream, let newest = group.window.last,
+            let wallTime = newest.wallTime
+        else { return }
+        session.peer.send([
+            stream.senderReport(at: wallTime, decodeTime: newest.decodeTime),
+            .sdes(ssrc: session.format.ssrc, cname: LiveShared.canonicalName),
+        ])
+    }
+
+    // MARK: Cameras
+
+    func start(_ id: CameraID, with window: BurstWindow) { groups[id]?.start(with: window) }
+
+    func receive(_ burst: PacketBurst, of id: CameraID) { groups[id]?.receive(burst) }
+
+    func interrupted(_ id: CameraID) { groups[id]?.interrupted() }
+
+    /// The camera is given up: its viewers' sessions end.
+    func ended(_ id: CameraID) {
+        for session in Array(sessions.values) where session.cameraID == id {
+            session.peer.close()
+            drain(session, at: shared.world.now())
+        }
+        groups[id] = nil
+    }
+}
+
+/// Hands a loop's datagrams to it.
+final class LiveDatagramHandler: ChannelInboundHandler {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+
+    private let loop: LiveLoop
+
+    init(loop: LiveLoop) { self.loop = loop }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let envelope = unwrapInboundIn(data)
+        guard let address = TransportAddress(envelope.remoteAddress) else { return }
+        loop.receive(envelope.data, from: address)
+    }
+
+    /// An error of one datagram (a peer's port is closed) is no error of the socket.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {}
+}
+
+extension TransportAddress {
+    /// `nil` for what is no IP address.
+    init?(_ address: SocketAddress) {
+        let port = UInt16(truncatingIfNeeded: address.port ?? 0)
+        switch address {
+        case .v4(let v4):
+            let bits = withUnsafeBytes(of: v4.address) {
+                $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)  // sockaddr_in.sin_addr
+            }
+            self.init(ipv4: UInt32(bigEndian: bits), port: port)
+        case .v6(let v6):
+            let halves = withUnsafeBytes(of: v6.address) {
+                (  // sockaddr_in6.sin6_addr
+                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+                )
+            }
+            self.init(ipv6: (upper: halves.0, lower: halves.1), port: port)
+        case .unixDomainSocket:
+            return nil
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// The metrics of live viewing, by their contract names.
+// SPDX-License-Identifier: Apache-2.0
+
+import Observability
+import WebRTC
+
+/// Handles are made once; what a session counted is added when it ends.
+final class LiveMetrics: Sendable {
+    /// Why a datagram was passed over in silence.
+    enum Discard: String, CaseIterable {
+        case unknownAddress = "unknown_address"
+        case unknownSession = "unknown_session"
+        case ice
+        case srtp
+        case unexpected
+        case malformedReport = "malformed_report"
+    }
+
+    private let registry: MetricsRegistry
+    private let connected: Gauge
+    private let connecting: Gauge
+    private let packets: Counter
+    private let resends: Counter
+    private let congestions: Counter
+    private let discards: [Discard: Counter]
+
+    init(registry: MetricsRegistry) {
+        self.registry = registry
+        func sessions(_ state: String) -> Gauge {
+            registry.gauge(
+                "cctv_webrtc_sessions", help: "WebRTC sessions, by state.",
+                labels: ["state": state])
+        }
+        connected = sessions("connected")
+        connecting = sessions("connecting")
+        packets = registry.counter(
+            "cctv_webrtc_packets_sent_total", help: "RTP packets sent to viewers that have left.")
+        resends = registry.counter(
+            "cctv_webrtc_retransmits_total", help: "RTP packets resent on request.")
+        congestions = registry.counter(
+            "cctv_webrtc_congestions_total",
+            help: "Groups of pictures cut short because the socket was full.")
+        discards = Dictionary(
+            uniqueKeysWithValues: Discard.allCases.map { reason in
+                let counter = registry.counter(
+                    "cctv_webrtc_discarded_total", help: "Datagrams not used, by reason.",
+                    labels: ["reason": reason.rawValue])
+                return (reason, counter)
+            })
+    }
+
+    func sessions(total: Int, handshakes: Int) {
+        connected.set(Double(total - handshakes))
+        connecting.set(Double(handshakes))
+    }
+
+    func discarded(_ reason: Discard) { discards[reason]?.increment() }
+
+    func ended(_ reason: PeerEnd) {
+        registry.counter(
+            "cctv_webrtc_sessions_ended_total", help: "Ended WebRTC sessions, by reason.",
+            labels: ["reason": reason.label]
+        ).increment()
+    }
+
+    func add(_ stream: ViewerStream) {
+        packets.increment(by: stream.packetsSent)
+        resends.increment(by: stream.resent)
+        congestions.increment(by: stream.congestions)
+    }
+
+    func add(_ counts: PeerSession.Discards) {
+        discards[.ice]?.increment(by: counts.ice.values.reduce(0, &+))
+        discards[.srtp]?.increment(by: counts.srtp.values.reduce(0, &+))
+        discards[.unexpected]?.increment(by: counts.unexpected)
+        discards[.malformedReport]?.increment(by: counts.malformedReports)
+    }
+}
+
+extension PeerEnd {
+    fileprivate var label: String {
+        switch self {
+        case .closed: "closed"
+        case .left: "left"
+        case .neverCame: "never_came"
+        case .vanished: "vanished"
+        case .refused(.fingerprintMismatch): "fingerprint_mismatch"
+        case .refused: "handshake_failed"
+        }
+    }
+}

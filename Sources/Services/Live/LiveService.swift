@@ -1,0 +1,271 @@
+// Live viewing: offers in, answers out, and the loops that carry the viewers.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+package import Logging
+package import NIOCore
+import NIOPosix
+package import Observability
+import CNetwork
+import Glibc
+import H26x
+import Primitives
+import RTP
+import WebRTC
+
+/// The viewers of this node's cameras.
+package final class LiveService: Sendable {
+    private let shared: LiveShared
+    private let identity: DTLSIdentity
+    private let loops: [LiveLoop.Handle]
+    private let channels: [any Channel]
+    private let candidates: [Candidate]
+    private let logger: Logger
+    /// The UDP port of all sessions.
+    package let port: Int
+
+    /// Opens the port on each loop.
+    /// - Parameters:
+    ///   - port: 0 takes a free one.
+    ///   - addresses: numeric addresses at which viewers reach this machine, the best first.
+    package init(
+        world: World, registry: MetricsRegistry, logger: Logger, eventLoops: [any EventLoop],
+        port: Int, addresses: [String]
+    ) async throws {
+        let shared = LiveShared(world: world, metrics: LiveMetrics(registry: registry))
+        self.shared = shared
+        self.logger = logger
+        identity = try DTLSIdentity()
+        var loops: [LiveLoop.Handle] = []
+        var channels: [any Channel] = []
+        var bound = UInt16(clamping: port)
+        // More loops than letters for their fragments would serve no machine.
+        for (index, eventLoop) in eventLoops.prefix(26).enumerated() {
+            var isDual: Int32 = 0
+            let descriptor = marsad_udp_open(bound, Int32(Limits.socketBytes), &isDual, &bound)
+            guard descriptor >= 0 else {
+                throw LivePortError(port: Int(bound), errorNumber: -descriptor)
+            }
+            let isDualStack = isDual != 0
+            let (handle, channel) = try await Self.open(
+                index, eventLoop, descriptor, isDualStack, shared)
+            loops.append(handle)
+            channels.append(channel)
+        }
+        self.loops = loops
+        self.channels = channels
+        self.port = Int(bound)
+        candidates = addresses.enumerated().compactMap { index, host in
+            TransportAddress(host: host, port: bound).map {
+                Candidate($0, preference: UInt16(clamping: 65_535 - index))
+            }
+        }
+        for loop in loops { loop.run { [loops] in $0.start(loops) } }
+    }
+
+    private static func open(
+        _ index: Int, _ eventLoop: any EventLoop, _ descriptor: Int32, _ isDual: Bool,
+        _ shared: LiveShared
+    ) async throws -> (LiveLoop.Handle, any Channel) {
+        // One descriptor for NIO to read and close, one to send past it.
+        let sending = dup(descriptor)
+        guard sending >= 0 else { throw LivePortError(port: 0, errorNumber: errno) }
+        let handle = try await eventLoop.submit {
+            LiveLoop.Handle(
+                LiveLoop(
+                    index: index, eventLoop: eventLoop,
+                    socket: LiveSocket(descriptor: sending, isDual: isDual), shared: shared))
+        }.get()
+        let channel = try await DatagramBootstrap(group: eventLoop)
+            .channelOption(.datagramVectorReadMessageCount, value: 16)
+            .channelOption(
+                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 * 2048)
+            )
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try handle.withLoop { loop in
+                        try channel.pipeline.syncOperations.addHandler(
+                            LiveDatagramHandler(loop: loop))
+                    }
+                }
+            }
+            .withBoundSocket(descriptor).get()
+        return (handle, channel)
+    }
+
+    /// Ends all sessions and closes the port.
+    package func stop() async {
+        for loop in loops { _ = try? await loop.submit { $0.stop() } }
+        for channel in channels { try? await channel.close() }
+    }
+
+    /// What takes a camera's units for its viewers; call on the camera's loop.
+    package func makeCamera(_ id: CameraID, on eventLoop: any EventLoop) -> LiveCamera {
+        let camera = LiveCamera(
+            id: id, timeOffset: UInt32(truncatingIfNeeded: shared.world.random()))
+        shared.setCamera(LiveCamera.Handle(camera, on: eventLoop), id)
+        return camera
+    }
+
+    /// Connected viewers by camera.
+    package func viewers() -> [CameraID: Int] { shared.viewers() }
+
+    // MARK: Sessions
+
+    /// Answers a viewer's offer (WHEP POST).
+    package func open(_ cameraID: CameraID, offer text: String) async throws(MarsadError)
+        -> ViewerAnswer
+    {
+        let offer = try Self.offer(text)
+        guard let camera = shared.camera(cameraID),
+            let sets = try? await camera.submit({ $0.parameterSets })
+        else { throw .noPicture }
+        guard (sets.sequence.maxNumReorderFrames ?? 0) == 0 else {
+            throw MarsadError(.unprocessable, details: ["reason": "B_FRAMES", "use": "hls"])
+        }
+        let loop = loop(for: camera, cameraID)
+        let world = shared.world
+        let format = (
+            ssrc: SSRC(rawValue: UInt32(truncatingIfNeeded: world.random())),
+            rtx: SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
+        )
+        let local = LiveShared.credentials(loop: loop.index, random: world.secureRandom)
+        let answer: Answer
+        do throws(OfferError) {
+            answer = try Answer.viewing(
+                offer,
+                video: VideoDescription(
+                    profileLevelID: sets.sequence.profileLevelID, ssrc: format.ssrc,
+                    rtxSSRC: format.rtx, cname: LiveShared.canonicalName,
+                    streamID: cameraID.rawValue),
+                ice: local, fingerprint: identity.fingerprint, candidates: candidates)
+        } catch {
+            throw MarsadError(error)
+        }
+        let id = world.secureRandomBytes(16).hex
+        guard shared.admit(id, .init(loop: loop, cameraID: cameraID)) else {
+            throw MarsadError(.overloaded, details: ["retry_after": "1"])
+        }
+        let etag = world.secureRandomBytes(8).hex
+        let identity = identity
+        _ = try? await loop.submit { loop in
+            let now = world.now()
+            let peer = PeerSession(
+                local: local, remote: answer.remoteICE,
+                remoteFingerprint: answer.remoteFingerprint, identity: identity,
+                isDTLSServer: answer.isDTLSServer, at: now, random: world.secureRandom)
+            let session = ViewerSession(
+                id: id, cameraID: cameraID, etag: etag, answer: answer, peer: peer,
+                format: ViewerFormat(
+                    payloadType: answer.payloadType, rtxPayloadType: answer.rtxPayloadType,
+                    ssrc: format.ssrc, rtxSSRC: format.rtx), at: now)
+            loop.add(session, watching: camera)
+        }
+        return ViewerAnswer(
+            sessionID: id, etag: etag,
+            description: String(decoding: answer.serialize().readableBytesView, as: UTF8.self))
+    }
+
+    /// Trickled candidates, or an ICE restart (WHEP PATCH; RFC 9725 §4.3).
+    package func patch(
+        _ id: String, of cameraID: CameraID, fragment text: String, ifMatch: String?
+    ) async throws(MarsadError) -> ViewerPatch {
+        let fragment: TrickleFragment
+        do throws(OfferError) {
+            fragment = try TrickleFragment(parsing: ByteBuffer(string: text))
+        } catch {
+            throw MarsadError(error)
+        }
+        guard let place = shared.place(id), place.cameraID == cameraID else {
+            throw MarsadError(.notFound)
+        }
+        guard let ifMatch else { throw MarsadError(.preconditionRequired) }
+        let world = shared.world
+        let newLocal = LiveShared.credentials(loop: place.loop.index, random: world.secureRandom)
+        let newTag = world.secureRandomBytes(8).hex
+        let result = try? await place.loop.submit { loop -> Result<ViewerPatch, MarsadError> in
+            guard let session = loop.session(id) else { return .failure(MarsadError(.notFound)) }
+            guard ifMatch == "*" || ifMatch == "\"\(session.etag)\"" else {
+                return .failure(MarsadError(.preconditionFailed))
+            }
+            guard let remote = fragment.ice, remote.ufrag != session.remoteFragment else {
+                // Our side is lite: it waits for checks and needs none of the candidates.
+                return .success(.accepted)
+            }
+            session.remoteFragment = remote.ufrag
+            session.etag = newTag
+            session.peer.restart(local: newLocal, remote: remote, at: world.now())
+            loop.index(session)
+            let body = session.answer.restartFragment(ice: newLocal).serialize()
+            return .success(
+                .restarted(
+                    etag: newTag,
+                    fragment: String(decoding: body.readableBytesView, as: UTF8.self)))
+        }
+        guard let result else { throw MarsadError(.notFound) }
+        return try result.get()
+    }
+
+    /// Ends a session; false where there is none.
+    package func close(_ id: String) async -> Bool {
+        guard let place = shared.place(id) else { return false }
+        return (try? await place.loop.submit { $0.close(id) }) ?? false
+    }
+
+    /// The newest pair of RTP and wall time of a camera.
+    package func clock(of id: CameraID) async -> LiveClock? {
+        try? await shared.camera(id)?.submit { $0.pair }
+    }
+
+    private static func offer(_ text: String) throws(MarsadError) -> Offer {
+        do throws(OfferError) {
+            return try Offer(parsing: ByteBuffer(string: text))
+        } catch {
+            throw MarsadError(error)
+        }
+    }
+
+    /// The camera's own loop, until it has so many viewers that they are better shared.
+    private func loop(for camera: LiveCamera.Handle, _ id: CameraID) -> LiveLoop.Handle {
+        let own = loops.first { $0.eventLoop === camera.eventLoop } ?? loops[0]
+        let load = shared.load(of: id)
+        guard (load[own.index] ?? 0) >= Limits.viewersPerLoop else { return own }
+        return loops.min { (load[$0.index] ?? 0) < (load[$1.index] ?? 0) } ?? own
+    }
+}
+
+/// The live port could not be opened.
+package struct LivePortError: Error, CustomStringConvertible {
+    package var port: Int
+    package var errorNumber: Int32
+
+    package var description: String {
+        "UDP port \(port): " + String(cString: strerror(errorNumber))
+    }
+}
+
+extension MarsadError {
+    /// The draft wants 409 here, where other calls answer 503 (integration, WHEP).
+    static var noPicture: MarsadError {
+        MarsadError(.cameraUnavailable, status: 409, details: ["retry_after": "2"])
+    }
+
+    init(_ error: OfferError) {
+        switch error {
+        case .malformed(let reason):
+            self.init(.invalidSDP, details: ["reason": String(reason.prefix(200))])
+        case .wrongDirection:
+            self.init(.invalidSDP, details: ["reason": "the direction is not receiving"])
+        case .unsupported(let reason):
+            self.init(.unprocessable, details: ["reason": String(reason.prefix(200))])
+        }
+    }
+}
+
+extension World {
+    /// Eight bytes of the cryptographic source as a number.
+    fileprivate var secureRandom: @Sendable () -> UInt64 {
+        let bytes = secureRandomBytes
+        return { bytes(8).reduce(0) { $0 << 8 | UInt64($1) } }
+    }
+}

@@ -1,0 +1,118 @@
+// What the loops of live viewing share: where sessions and cameras are, and what was counted.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import NIOCore
+import Primitives
+import Synchronization
+import WebRTC
+
+/// Read from every thread. The packet path does not come here.
+final class LiveShared: Sendable {
+    /// The same for all viewers: it names the program, not them (RFC 7022 §4.2 wants a name that
+    /// tells nothing).
+    static let canonicalName = "marsad"
+
+    /// Where a session lives.
+    struct Place: Sendable {
+        var loop: LiveLoop.Handle
+        var cameraID: CameraID
+        var isConnected = false
+    }
+
+    private struct State: Sendable {
+        var cameras: [CameraID: LiveCamera.Handle] = [:]
+        var sessions: [String: Place] = [:]
+        var handshakes = 0
+    }
+
+    let world: World
+    let metrics: LiveMetrics
+    private let state = Mutex(State())
+
+    init(world: World, metrics: LiveMetrics) {
+        self.world = world
+        self.metrics = metrics
+    }
+
+    /// The loop that a fragment's session lives on.
+    static func loopIndex(ofFragment fragment: String) -> Int? {
+        fragment.utf8.first.map { Int($0) - Int(UInt8(ascii: "a")) }
+    }
+
+    /// Credentials whose fragment says which loop they belong to.
+    static func credentials(loop index: Int, random: () -> UInt64) -> ICECredentials {
+        let random = ICECredentials(random: random)
+        let letter = Character(Unicode.Scalar(UInt8(ascii: "a") &+ UInt8(clamping: index)))
+        return ICECredentials(ufrag: String(letter) + random.ufrag, password: random.password)
+    }
+
+    // MARK: Cameras
+
+    func camera(_ id: CameraID) -> LiveCamera.Handle? { state.withLock { $0.cameras[id] } }
+
+    func setCamera(_ handle: LiveCamera.Handle, _ id: CameraID) {
+        state.withLock { $0.cameras[id] = handle }
+    }
+
+    // MARK: Sessions
+
+    /// Takes a place for a session that begins; false when there are too many already, in all or in
+    /// their handshakes.
+    func admit(_ id: String, _ place: Place) -> Bool {
+        let counts: (sessions: Int, handshakes: Int)? = state.withLock {
+            guard $0.sessions.count < Limits.sessions, $0.handshakes < Limits.handshakes else {
+                return nil
+            }
+            $0.sessions[id] = place
+            $0.handshakes += 1
+            return ($0.sessions.count, $0.handshakes)
+        }
+        guard let counts else { return false }
+        metrics.sessions(total: counts.sessions, handshakes: counts.handshakes)
+        return true
+    }
+
+    func connected(_ id: String) {
+        let counts = state.withLock { state in
+            if state.sessions[id]?.isConnected == false { state.handshakes -= 1 }
+            state.sessions[id]?.isConnected = true
+            return (state.sessions.count, state.handshakes)
+        }
+        metrics.sessions(total: counts.0, handshakes: counts.1)
+    }
+
+    func ended(_ id: String, _ reason: PeerEnd) {
+        let counts = state.withLock { state in
+            if state.sessions[id]?.isConnected == false { state.handshakes -= 1 }
+            state.sessions[id] = nil
+            return (state.sessions.count, state.handshakes)
+        }
+        metrics.sessions(total: counts.0, handshakes: counts.1)
+        metrics.ended(reason)
+    }
+
+    func place(_ id: String) -> Place? { state.withLock { $0.sessions[id] } }
+
+    /// Connected viewers by camera.
+    func viewers() -> [CameraID: Int] {
+        state.withLock { state in
+            var counts: [CameraID: Int] = [:]
+            for place in state.sessions.values where place.isConnected {
+                counts[place.cameraID, default: 0] += 1
+            }
+            return counts
+        }
+    }
+
+    /// Sessions of a camera on each loop, connected or not.
+    func load(of id: CameraID) -> [Int: Int] {
+        state.withLock { state in
+            var counts: [Int: Int] = [:]
+            for place in state.sessions.values where place.cameraID == id {
+                counts[place.loop.index, default: 0] += 1
+            }
+            return counts
+        }
+    }
+}

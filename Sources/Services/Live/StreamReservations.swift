@@ -1,0 +1,125 @@
+// The right to watch a camera for a while: taken before viewing, kept by heartbeats.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+package import Primitives
+
+/// A granted reservation.
+package struct StreamReservation: Sendable {
+    package var id: String
+    package var token: Redacted<String>
+    package var cameraID: CameraID
+    package var source: Source
+    package var expiresAt: WallTime
+    fileprivate var expires: Instant
+    /// No heartbeat reaches beyond it.
+    fileprivate var last: Instant?
+    fileprivate var sessions: Set<String> = []
+}
+
+/// Reservations in this process's memory. Every request is granted until agencies have quotas; those
+/// will stand behind the same calls.
+package actor StreamReservations {
+    private let world: World
+    private let close: @Sendable (String) async -> Void
+    private var reservations: [String: StreamReservation] = [:]
+    private var byToken: [String: String] = [:]
+    /// Tokens that ran out a moment ago, so that their holders hear so instead of "unknown".
+    private var expired: [String: Instant] = [:]
+
+    /// - Parameter close: ends the session of a viewer whose reservation ended.
+    package init(world: World, close: @escaping @Sendable (String) async -> Void) {
+        self.world = world
+        self.close = close
+    }
+
+    package static var heartbeatInterval: Duration { Limits.heartbeatInterval }
+
+    package func reserve(
+        _ cameraID: CameraID, source: Source, duration: Duration?
+    ) throws(MarsadError) -> StreamReservation {
+        guard reservations.count < Limits.reservations else {
+            throw MarsadError(.overloaded, details: ["retry_after": "2"])
+        }
+        let now = world.now()
+        let token = world.secureRandomBytes(24).hex
+        let length = min(duration ?? Limits.reservation, Limits.reservation)
+        let reservation = StreamReservation(
+            id: world.makeID(), token: Redacted(token), cameraID: cameraID, source: source,
+            expiresAt: world.wallTime() + length, expires: now + length,
+            last: duration.map { now + min($0, Limits.longestReservation) })
+        reservations[reservation.id] = reservation
+        byToken[token] = reservation.id
+        return reservation
+    }
+
+    /// Prolongs a reservation; answers how long it now lasts.
+    package func heartbeat(_ id: String) throws(MarsadError) -> (StreamReservation, Duration) {
+        let now = world.now()
+        guard var reservation = reservations[id], reservation.expires > now else {
+            throw MarsadError(.reservationNotFound)
+        }
+        let wanted = now + Limits.reservation
+        reservation.expires = reservation.last.map { min($0, wanted) } ?? wanted
+        let left = reservation.expires - now
+        reservation.expiresAt = world.wallTime() + left
+        reservations[id] = reservation
+        return (reservation, left)
+    }
+
+    /// Gives a reservation back and ends what was watched with it. Twice is harmless.
+    package func release(_ id: String) async {
+        guard let gone = remove(id) else { return }
+        for session in gone.sessions.sorted() { await close(session) }
+    }
+
+    /// The reservation that a token stands for, if it is one for this camera.
+    package func check(_ token: String, for cameraID: CameraID) throws(MarsadError) -> String {
+        guard let id = byToken[token], let reservation = reservations[id] else {
+            throw MarsadError(expired[token] == nil ? .invalidToken : .tokenExpired)
+        }
+        guard reservation.expires > world.now() else { throw MarsadError(.tokenExpired) }
+        guard reservation.cameraID == cameraID else { throw MarsadError(.forbidden) }
+        return id
+    }
+
+    /// The session ends with the reservation; false when that has ended meanwhile.
+    package func bind(_ session: String, to id: String) -> Bool {
+        guard reservations[id] != nil else { return false }
+        reservations[id]?.sessions.insert(session)
+        return true
+    }
+
+    /// Whether the session was opened with this reservation.
+    package func holds(_ session: String, by id: String) -> Bool {
+        reservations[id]?.sessions.contains(session) ?? false
+    }
+
+    package func unbind(_ session: String, from id: String) {
+        reservations[id]?.sessions.remove(session)
+    }
+
+    /// Reservations in force by source.
+    package func counts() -> [Source: Int] {
+        var counts: [Source: Int] = [:]
+        for reservation in reservations.values { counts[reservation.source, default: 0] += 1 }
+        return counts
+    }
+
+    /// Ends what has run out; call about once a second.
+    package func expire() async {
+        let now = world.now()
+        expired = expired.filter { $0.value > now }
+        for id in reservations.values.filter({ $0.expires <= now }).map(\.id).sorted() {
+            guard let gone = remove(id) else { continue }
+            expired[gone.token.reveal()] = now + Limits.expiredTokenMemory
+            for session in gone.sessions.sorted() { await close(session) }
+        }
+    }
+
+    private func remove(_ id: String) -> StreamReservation? {
+        guard let gone = reservations.removeValue(forKey: id) else { return nil }
+        byToken[gone.token.reveal()] = nil
+        return gone
+    }
+}

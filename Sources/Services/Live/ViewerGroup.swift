@@ -1,0 +1,129 @@
+// The viewers of one camera on one loop, and how a burst reaches all of them without holding the loop.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import NIOCore
+import Primitives
+import RTPFormats
+
+/// Fans a camera's bursts out. Lives on one loop; each loop that has viewers of the camera has one.
+final class ViewerGroup {
+    let cameraID: CameraID
+    /// What the camera's times are moved by for its viewers.
+    let timeOffset: UInt32
+    private(set) var window = BurstWindow()
+    private(set) var viewers: [ViewerStream] = []
+    /// Since when nobody watches.
+    private(set) var emptySince: Instant?
+
+    private let eventLoop: any EventLoop
+    private var queue: CircularBuffer<Part> = []
+    private var served = 0
+    private var isBusy = false
+
+    /// A part of a burst that is sent in one go.
+    private struct Part {
+        var burst: PacketBurst
+        var packets: Range<Int>
+    }
+
+    init(cameraID: CameraID, timeOffset: UInt32, eventLoop: any EventLoop, at now: Instant) {
+        self.cameraID = cameraID
+        self.timeOffset = timeOffset
+        self.eventLoop = eventLoop
+        emptySince = now
+    }
+
+    // MARK: The camera
+
+    /// Takes over what the camera's loop has kept.
+    func start(with window: BurstWindow) {
+        self.window = window
+        for viewer in viewers where viewer.flow == .waiting { welcome(viewer) }
+    }
+
+    func receive(_ burst: PacketBurst) {
+        window.append(burst)
+        var start = 0
+        while start < burst.packetCount {
+            let end = min(start + Limits.packetsPerPart, burst.packetCount)
+            queue.append(Part(burst: burst, packets: start..<end))
+            start = end
+        }
+        if !isBusy { serve() }
+    }
+
+    func interrupted() {
+        window.removeAll()
+        for viewer in viewers { viewer.interrupted() }
+    }
+
+    // MARK: Viewers
+
+    func join(_ viewer: ViewerStream) {
+        viewers.append(viewer)
+        emptySince = nil
+        welcome(viewer)
+    }
+
+    func leave(_ viewer: ViewerStream, at now: Instant) {
+        guard let place = viewers.firstIndex(where: { $0 === viewer }) else { return }
+        viewers.remove(at: place)
+        // Those behind the gap moved up by one: nobody is served twice or passed over.
+        if place < served { served -= 1 }
+        if viewers.isEmpty { emptySince = now }
+    }
+
+    /// Sends the present group of pictures again to a viewer that lost its picture.
+    func replay(_ viewer: ViewerStream) { welcome(viewer) }
+
+    private func welcome(_ viewer: ViewerStream) {
+        viewer.begin(with: window)
+        catchUp(viewer)
+    }
+
+    private func catchUp(_ viewer: ViewerStream) {
+        guard viewer.catchUp(window, packets: Limits.packetsPerPart) else { return }
+        let bound = NIOLoopBound((self, viewer), eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: .nanoseconds(Limits.pauseInCatchUp.saturatingNanoseconds)) {
+            let (group, viewer) = bound.value
+            group.catchUp(viewer)
+        }
+    }
+
+    // MARK: Fan-out
+
+    /// Serves the queue in turns of at most `Limits.viewersPerTurn` viewers; the parts of a large burst
+    /// are kept apart.
+    private func serve() {
+        isBusy = true
+        while let part = queue.first {
+            let end = min(served + Limits.viewersPerTurn, viewers.count)
+            while served < end {
+                viewers[served].follow(part.burst, part.packets)
+                served += 1
+            }
+            guard served >= viewers.count else { return later(.zero) }
+            served = 0
+            queue.removeFirst()
+            // With more than the next part waiting, the pause would add to a backlog.
+            if let next = queue.first, next.burst.frame == part.burst.frame, queue.count < 8,
+                viewers.count < Limits.viewersPerTurn
+            {
+                return later(Limits.pauseBetweenParts)
+            }
+        }
+        isBusy = false
+    }
+
+    private func later(_ wait: Duration) {
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        if wait == .zero {
+            eventLoop.execute { bound.value.serve() }
+        } else {
+            eventLoop.scheduleTask(in: .nanoseconds(wait.saturatingNanoseconds)) {
+                bound.value.serve()
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+// One viewer: its transport's session, its stream, and what both have to say to each other.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import NIOCore
+import Primitives
+import RTP
+import WebRTC
+
+/// Everything of one viewer on its loop.
+final class ViewerSession {
+    let id: String
+    let cameraID: CameraID
+    /// Changes with each ICE restart; the strong validator of PATCH (RFC 9725 §4.3.1).
+    var etag: String
+    let answer: Answer
+    let peer: PeerSession
+    var stream: ViewerStream?
+    var keys: KeyingMaterial?
+    let format: ViewerFormat
+    /// The viewer's half of its ICE names; another one in a fragment asks for a restart.
+    var remoteFragment: String
+    /// Under which STUN messages find it.
+    var fragments: [String] = []
+    var nextReport: Instant
+    /// Of the newest receiver report, 0…1.
+    var lossRatio = 0.0
+    /// What the viewer says it can take, in bits a second.
+    var receivableBitsPerSecond: UInt64?
+
+    init(
+        id: String, cameraID: CameraID, etag: String, answer: Answer, peer: PeerSession,
+        format: ViewerFormat, at now: Instant
+    ) {
+        self.id = id
+        self.cameraID = cameraID
+        self.etag = etag
+        self.answer = answer
+        self.peer = peer
+        self.format = format
+        remoteFragment = answer.remoteICE.ufrag
+        nextReport = now
+    }
+
+    /// What a report of the viewer asks for.
+    func receive(_ packets: [RTCPPacket], in group: ViewerGroup, at now: Instant) {
+        guard let stream else { return }
+        var lostPicture = false
+        for packet in packets {
+            switch packet {
+            case .receiverReport(let report): note(report.reports)
+            case .senderReport(let report): note(report.reports)
+            case .nack(let nack) where nack.media == format.ssrc:
+                stream.resend(nack.lost, from: group.window)
+            case .pictureLoss(let loss): lostPicture = lostPicture || loss.media == format.ssrc
+            case .fullIntra(let request):
+                lostPicture =
+                    lostPicture || request.entries.contains { $0.media == format.ssrc }
+            case .remb(let limit): receivableBitsPerSecond = limit.bitsPerSecond
+            case .nack, .sdes, .bye, .unknown: break
+            }
+        }
+        if lostPicture, stream.mayReplay(at: now) { group.replay(stream) }
+    }
+
+    private func note(_ reports: [ReportBlock]) {
+        for report in reports where report.ssrc == format.ssrc {
+            lossRatio = Double(report.fractionLost) / 256
+        }
+    }
+}

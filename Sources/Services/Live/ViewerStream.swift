@@ -1,0 +1,288 @@
+// What one viewer is sent: the camera's packets, numbered, timed and sealed for this viewer alone.
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOCore
+import Primitives
+import RTP
+import RTPFormats
+import WebRTC
+
+/// How the answer says the viewer's packets look.
+struct ViewerFormat: Sendable {
+    var payloadType: UInt8
+    /// `nil` for a viewer that gets resends as identical packets.
+    var rtxPayloadType: UInt8?
+    var ssrc: SSRC
+    var rtxSSRC: SSRC
+}
+
+/// One viewer's RTP stream. Lives on the viewer's loop; sending is a plain call to the kernel.
+final class ViewerStream {
+    /// Where the viewer is in the camera's stream.
+    enum Flow: Equatable {
+        /// The next keyframe begins it.
+        case waiting
+        /// It gets what the window holds, from this frame on, faster than real time.
+        case catchingUp(frame: Int64)
+        /// It gets every burst from this frame on as it comes.
+        case live(from: Int64)
+    }
+
+    /// Consecutive packets of the camera that became consecutive packets of the viewer.
+    private struct Stretch {
+        var firstIndex: Int64
+        var firstPacket: Int64
+        var replay: Replay?
+    }
+
+    /// Frames of the past shown in a hurry: their times are squeezed, or a player would show them at
+    /// their own pace and stay behind for ever.
+    private struct Replay {
+        var firstFrame: Int64
+        var lastFrame: Int64
+        var firstTime: Int64
+        var step: Int64
+
+        func time(of frame: Int64) -> Int64? {
+            frame > lastFrame ? nil : firstTime &+ (frame &- firstFrame) &* step
+        }
+    }
+
+    var flow = Flow.waiting
+    var address: TransportAddress
+    private(set) var packetsSent: UInt64 = 0
+    private(set) var bytesSent: UInt64 = 0
+    private(set) var resent: UInt64 = 0
+    private(set) var congestions: UInt64 = 0
+
+    private let format: ViewerFormat
+    private let sealer: SRTPSealer
+    private let resendSealer: SRTPSealer
+    private let socket: LiveSocket
+    private let scratch: UnsafeMutableRawBufferPointer
+    private let timeOffset: UInt32
+    /// The SRTP index of the next packet; its lower 16 bits are the sequence number.
+    private var nextIndex: Int64
+    private var resendIndex: Int64
+    private var stretches: [Stretch] = []
+    private var lastTime: Int64?
+    private var resendBudget = Limits.firstResendBytes
+    private var lastReplay: Instant?
+
+    /// - Parameters:
+    ///   - scratch: the loop's buffer, of at least `Limits.segmentedBytes` and one packet.
+    ///   - timeOffset: what the camera's times are moved by for all its viewers (RFC 3550 §5.1).
+    ///   - firstSequence: of this viewer; below 2^15, so that both ends agree on the first roll-over.
+    init(
+        format: ViewerFormat, keys: KeyingMaterial, address: TransportAddress, socket: LiveSocket,
+        scratch: UnsafeMutableRawBufferPointer, timeOffset: UInt32, firstSequence: UInt16
+    ) throws(SRTPError) {
+        self.format = format
+        self.address = address
+        self.socket = socket
+        self.scratch = scratch
+        self.timeOffset = timeOffset
+        sealer = try SRTPSealer(profile: keys.profile, keys: keys.local)
+        resendSealer = try SRTPSealer(profile: keys.profile, keys: keys.local)
+        nextIndex = Int64(firstSequence & 0x7FFF)
+        resendIndex = nextIndex
+    }
+
+    // MARK: Following the camera
+
+    /// Begins with the frames that the window holds from its keyframe on.
+    func begin(with window: BurstWindow) {
+        guard let startFrame = window.startFrame, let first = window.burst(frame: startFrame),
+            let last = window.last
+        else {
+            flow = .waiting
+            return
+        }
+        let count = last.frame - startFrame + 1
+        let replay: Replay
+        if let lastTime {
+            // Between the last frame shown and the next one: at most a sixtieth of a second.
+            let step = max(1, 1200 / (count + 1))
+            replay = Replay(
+                firstFrame: startFrame, lastFrame: last.frame, firstTime: lastTime &+ step,
+                step: step)
+        } else {
+            replay = Replay(
+                firstFrame: startFrame, lastFrame: last.frame,
+                firstTime: last.decodeTime &- (count - 1) &* 90, step: 90)
+        }
+        beginStretch(at: first.firstPacket, replay)
+        flow = .catchingUp(frame: startFrame)
+    }
+
+    /// Sends more of the window to a viewer that catches up; true when there is more to come.
+    func catchUp(_ window: BurstWindow, packets: Int) -> Bool {
+        guard case .catchingUp(var frame) = flow else { return false }
+        var left = packets
+        while left > 0 {
+            guard let burst = window.burst(frame: frame) else {
+                // Either all was sent, or the window was cut under a viewer that was too slow.
+                flow = frame > window.last?.frame ?? .max ? .live(from: frame) : .waiting
+                return false
+            }
+            guard write(burst, 0..<burst.packetCount) else { return false }
+            left -= burst.packetCount
+            frame += 1
+            flow = .catchingUp(frame: frame)
+        }
+        return true
+    }
+
+    /// Sends a part of a burst as it comes.
+    func follow(_ burst: PacketBurst, _ packets: Range<Int>) {
+        switch flow {
+        case .live(let from) where burst.frame >= from:
+            _ = write(burst, packets)
+        case .waiting where burst.isIDR && packets.lowerBound == 0:
+            beginStretch(at: burst.firstPacket, nil)
+            flow = .live(from: burst.frame)
+            _ = write(burst, packets)
+        case .live, .waiting, .catchingUp:
+            break
+        }
+    }
+
+    /// The camera was interrupted: what comes next is no continuation.
+    func interrupted() { flow = .waiting }
+
+    private func beginStretch(at packet: Int64, _ replay: Replay?) {
+        if stretches.count == Limits.stretches { stretches.removeFirst() }
+        stretches.append(Stretch(firstIndex: nextIndex, firstPacket: packet, replay: replay))
+    }
+
+    // MARK: Feedback
+
+    /// Whether a picture loss may be answered by a replay now, and takes note that it is.
+    func mayReplay(at now: Instant) -> Bool {
+        guard case .live = flow else { return false }
+        if let lastReplay, now - lastReplay < Limits.replayInterval { return false }
+        lastReplay = now
+        return true
+    }
+
+    /// Resends what the viewer misses, within its budget (RFC 4585 §6.2.1, RFC 4588).
+    func resend(_ lost: [SequenceNumber], from window: BurstWindow) {
+        for number in lost {
+            let behind = UInt16(truncatingIfNeeded: nextIndex) &- number.rawValue
+            let index = nextIndex - Int64(behind)
+            guard behind > 0, index >= 0,
+                let place = stretches.lastIndex(where: { $0.firstIndex <= index })
+            else { continue }
+            let stretch = stretches[place]
+            let packet = stretch.firstPacket + (index - stretch.firstIndex)
+            guard let burst = window.burst(packet: packet) else { continue }
+            let number = Int(packet - burst.firstPacket)
+            let bytes = Double(burst.range(of: number).count)
+            guard resendBudget >= bytes else { return }
+            resendBudget -= bytes
+            resend(burst, number, index, time(of: burst, in: stretch))
+        }
+    }
+
+    private func resend(_ burst: PacketBurst, _ packet: Int, _ index: Int64, _ time: UInt32) {
+        guard let base = scratch.baseAddress else { return }
+        let isLast = packet == burst.packetCount - 1
+        let written = burst.payloads.withUnsafeReadableBytes { payloads in
+            let payload = UnsafeRawBufferPointer(rebasing: payloads[burst.range(of: packet)])
+            guard let rtx = format.rtxPayloadType else {
+                // The same index, bytes and keys give the identical packet.
+                return sealer.seal(
+                    marker: isLast, payloadType: format.payloadType,
+                    index: UInt64(bitPattern: index), timestamp: time, ssrc: format.ssrc.rawValue,
+                    payload: payload, into: base)
+            }
+            resendIndex &+= 1
+            return resendSealer.seal(
+                marker: isLast, payloadType: rtx, index: UInt64(bitPattern: resendIndex),
+                timestamp: time, ssrc: format.rtxSSRC.rawValue,
+                prefix: UInt16(truncatingIfNeeded: index), payload: payload, into: base)
+        }
+        guard written > 0 else { return }
+        let bytes = UnsafeRawBufferPointer(start: base, count: written)
+        if socket.send(bytes, segment: 0, to: address) == .sent { resent &+= 1 }
+    }
+
+    /// What the stream's own source says of it (RFC 3550 §6.4.1).
+    func senderReport(at wallTime: WallTime, decodeTime: Int64) -> RTCPPacket {
+        .senderReport(
+            SenderReport(
+                ssrc: format.ssrc, ntpTime: NTPTimestamp(wallTime),
+                rtpTime: RTPTimestamp(
+                    rawValue: UInt32(truncatingIfNeeded: decodeTime) &+ timeOffset),
+                packetCount: UInt32(truncatingIfNeeded: packetsSent),
+                octetCount: UInt32(truncatingIfNeeded: bytesSent)))
+    }
+
+    // MARK: Sending
+
+    private func time(of burst: PacketBurst, in stretch: Stretch) -> UInt32 {
+        let time = stretch.replay?.time(of: burst.frame) ?? burst.decodeTime
+        return UInt32(truncatingIfNeeded: time) &+ timeOffset
+    }
+
+    /// Seals packets of a burst and sends them in as few calls as their sizes allow: all datagrams of a
+    /// segmented send are of one size, but for the last. False when the viewer has to begin anew.
+    private func write(_ burst: PacketBurst, _ packets: Range<Int>) -> Bool {
+        guard let stretch = stretches.last, let base = scratch.baseAddress, !packets.isEmpty else {
+            return true
+        }
+        let time = time(of: burst, in: stretch)
+        lastTime = stretch.replay?.time(of: burst.frame) ?? burst.decodeTime
+        var index =
+            stretch.firstIndex + (burst.firstPacket - stretch.firstPacket)
+            + Int64(packets.lowerBound)
+        let overhead = SRTPSealer.headerBytes + sealer.tagBytes
+        let isDelivered = burst.payloads.withUnsafeReadableBytes { payloads in
+            var used = 0
+            var count = 0
+            var segment = 0
+            for packet in packets {
+                let range = burst.range(of: packet)
+                let size = range.count + overhead
+                let isFull = count == Limits.segments || used + size > Limits.segmentedBytes
+                if used > 0, size > segment || isFull {
+                    guard flush(base, used, segment) else { return false }
+                    used = 0
+                    count = 0
+                }
+                if used == 0 { segment = size }
+                let written = sealer.seal(
+                    marker: packet == burst.packetCount - 1, payloadType: format.payloadType,
+                    index: UInt64(bitPattern: index), timestamp: time, ssrc: format.ssrc.rawValue,
+                    payload: UnsafeRawBufferPointer(rebasing: payloads[range]), into: base + used)
+                guard written > 0 else { return false }
+                used += written
+                count += 1
+                index += 1
+                if written < segment {
+                    guard flush(base, used, segment) else { return false }
+                    used = 0
+                    count = 0
+                }
+            }
+            return used == 0 || flush(base, used, segment)
+        }
+        nextIndex = index
+        packetsSent &+= UInt64(packets.count)
+        guard !isDelivered else { return true }
+        // What is lost here is lost to the whole group of pictures: the next keyframe mends it, and
+        // until then nothing is sent into a full buffer.
+        congestions &+= 1
+        flow = .waiting
+        return false
+    }
+
+    private func flush(_ base: UnsafeMutableRawPointer, _ count: Int, _ segment: Int) -> Bool {
+        bytesSent &+= UInt64(count)
+        resendBudget = min(
+            resendBudget + Double(count) * Limits.resendShare, Limits.resendBytes)
+        let bytes = UnsafeRawBufferPointer(start: base, count: count)
+        // A failure that is this viewer's alone (its network is unreachable) is left to its consent.
+        return socket.send(bytes, segment: segment, to: address) != .congested
+    }
+}
