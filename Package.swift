@@ -14,6 +14,7 @@ let settings: [SwiftSetting] = [
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
@@ -115,7 +116,7 @@ let package = Package(
             "", "Simulation",
             [
                 "Primitives", "RTP", "RTPFormats", "RTSP", "SDP", "H26x", "WebRTC", nioCore,
-                nioPosix,
+                nioPosix, nioHTTP1,
             ]),
         // Floor 6
         .executableTarget(
@@ -159,7 +160,8 @@ let package = Package(
             "Simulation",
             [
                 "Simulation", "RTP", "RTPFormats", "RTSP", "SDP", "H26x", "Primitives", nioCore,
-                nioPosix,
+                nioPosix, nioHTTP1,
+                "WebRTC",
             ]),
         .testTarget(name: "HouseTests", swiftSettings: settings),
         .testTarget(

@@ -78,7 +78,7 @@ def serve(options, folder, data, segment_seconds):
     program = Program(
         "server",
         [MARSAD, "serve", "--json", "--http-port", "0", "--data", data,
-         "--set", "ingest.camera_networks=127.0.0.0/8",
+         "--set", "ingest.camera_networks=127.0.0.0/8", "--set", "webrtc.port=0",
          "--set", f"recording.segment_seconds={segment_seconds}"], folder)
     client = Client(program.ready(60)["url"])
     patience = 60 + options.cameras / 5

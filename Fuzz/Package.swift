@@ -38,11 +38,14 @@ let package = Package(
                 "Primitives", "SDP", "H26x", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
+        .systemLibrary(name: "COpenSSL"),
+        instrumented("WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
         instrumented("MP4", ["Primitives", "H26x", nioCore]),
         .executableTarget(
             name: "MarsadFuzz",
             dependencies: [
-                "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", nioCore,
+                "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "WebRTC",
+                nioCore,
             ],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])],
             // gold ends with an internal error on what is instrumented.

@@ -77,6 +77,8 @@ package final class CameraServer: Sendable {
         self.settings = settings
         let loop = group.next()
         self.loop = loop
+        // Both clocks at one moment: what is done in between would be late in every stamp.
+        let origin = NIODeadline.now()
         let start =
             settings.startTime
             ?? WallTime(microseconds: Int64(Date().timeIntervalSince1970 * 1e6))
@@ -88,7 +90,7 @@ package final class CameraServer: Sendable {
             SimulatedCamera(
                 number: $0 + 1, clip: clips[$0 % clips.count], start: start, seed: seed)
         }
-        let clock = SimulatedClock(start: start, origin: .now(), speed: speed)
+        let clock = SimulatedClock(start: start, origin: origin, speed: speed)
         hub = .makeBoxSendingValue(
             CameraHub(cameras: cameras, clock: clock, faults: settings.faults), eventLoop: loop)
     }

@@ -12,7 +12,7 @@ struct Marsad: AsyncParsableCommand {
         abstract: "A video management system for city-scale CCTV.",
         version: Installation.version,
         subcommands: [
-            Serve.self, Demo.self, CameraCommand.self, Simulate.self, Repair.self,
+            Serve.self, Demo.self, CameraCommand.self, Simulate.self, Bench.self, Repair.self,
             CheckRecordings.self,
         ])
 

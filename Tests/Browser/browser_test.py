@@ -19,6 +19,8 @@ FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
     "--autoplay-policy=no-user-gesture-required", "--disable-background-networking",
     "--disable-component-update", "--window-size=1600,960",
+    # A headless browser on a machine without a network has no address but the loopback one.
+    "--allow-loopback-in-peer-connection", "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]
 
 # Decoded frames and a sum over the pixels of every <video> below the given elements.
@@ -34,7 +36,7 @@ return [...document.querySelectorAll(arguments[0])].map(e => {
     for (let i = 0; i < data.length; i++) pixels = (pixels * 31 + data[i]) >>> 0;
   }
   return {id: e.dataset.cameraId ?? 'stage', frames: Number(e.dataset.frames), shown: e.dataset.shown,
-          status: e.dataset.status, pixels, image: image ? image.naturalWidth : 0,
+          status: e.dataset.status, via: e.dataset.via, pixels, image: image ? image.naturalWidth : 0,
           text: e.innerText};
 });
 """
@@ -110,6 +112,11 @@ def check_grid(driver, checks, options):
     checks.check(until(options.patience, all_live), "every tile is live",
                  ", ".join(f"{t['id']}: {t['status']}/{t['shown']}" for t in tiles(driver)
                            if t["id"] != dead and t["shown"] != "live"))
+    checks.check(
+        until(options.patience, lambda: all(
+            t["via"] == "webrtc" for t in tiles(driver) if t["id"] != dead)),
+        "every live tile plays by WebRTC",
+        ", ".join(f"{t['id']}: {t['via']}" for t in tiles(driver) if t["via"] != "webrtc"))
     _, moving = moves(driver, '[data-testid="tile"]:not([data-camera-id="%s"])' % (dead or ""), 15)
     for camera in expected:
         checks.check(camera in moving, f"tile {camera} decodes new frames and its pixels change")

@@ -56,9 +56,47 @@ extension InteropTests {
             let text = String(decoding: playlist.body, as: UTF8.self)
             #expect(text.contains("#EXT-X-DISCONTINUITY\n"))
             #expect(text.contains("#EXT-X-ENDLIST"))
+            try await hasEveryUnit(of: text, server, in: place)
             let words = try await complaints(
                 ofFFmpegAbout: server.url + prepared.playlist_url, in: place)
             #expect(words == "", "\(text)")
+        }
+
+        /// What a player gets by the playlist, put into files, holds every unit as the camera sent it: the
+        /// simulator stamps each with its number and a checksum. A new file begins at each init segment.
+        private func hasEveryUnit(
+            of playlist: String, _ server: ServerProgram, in place: Place
+        ) async throws {
+            let folder = place.folder.appendingPathComponent("played/a/b/c/d")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            var files: [Data] = []
+            var parts = 0
+            for line in playlist.split(separator: "\n") {
+                if line.hasPrefix("#EXT-X-MAP") {
+                    let link = try #require(line.split(separator: "\"").dropFirst().first)
+                    files.append(try await server.answer(String(link)).body)
+                } else if !line.hasPrefix("#") {
+                    let answer = try await server.answer(String(line))
+                    #expect(answer.status == 200)
+                    files[files.count - 1].append(answer.body)
+                    parts += 1
+                }
+            }
+            #expect(files.count >= 4, "a file for each of three segments, and one after the gap")
+            for (index, file) in files.enumerated() {
+                try file.write(to: folder.appendingPathComponent("\(index).mp4"))
+            }
+            let played = try await CheckAnswer.of(place.folder.path + "/played", in: place)
+            let recorded = try await CheckAnswer.of(place.data + "/recordings", in: place)
+            #expect(parts >= files.count)
+            #expect(played.frames > 0)
+            #expect(played.frames <= recorded.frames)
+            #expect(played.damaged == 0)
+            #expect(played.doubled == 0)
+            #expect(played.out_of_order == 0)
+            #expect(played.unstamped == 0)
+            // What is missing is the gap's, and that is missing in the recording too.
+            #expect(played.missing == recorded.missing)
         }
 
         private func repairsHalf(of files: [String], in place: Place) async throws {

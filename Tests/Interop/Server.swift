@@ -94,7 +94,7 @@ struct ServerProgram {
             Programs.marsad,
             [
                 "serve", "--json", "--http-port", "0", "--data", place.data,
-                "--set", "ingest.camera_networks=127.0.0.0/8",
+                "--set", "ingest.camera_networks=127.0.0.0/8", "--set", "webrtc.port=0",
                 "--set", "recording.segment_seconds=\(segmentSeconds)",
             ], in: place)
         do {

@@ -27,6 +27,7 @@ struct BlankNode: CameraNode {
     ) async throws(MarsadError) -> ViewerPatch {
         throw MarsadError(.notFound)
     }
+    func liveClock(of id: CameraID) async -> LiveClock? { nil }
     func closeViewer(_ session: String) async -> Bool { false }
     func viewers() async -> [CameraID: Int] { [:] }
 }

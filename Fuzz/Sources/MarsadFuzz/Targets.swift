@@ -20,6 +20,11 @@ enum FuzzTarget: String, CaseIterable {
     case client = "RTSPClient"
     case server = "RTSPServer"
     case mp4 = "MP4"
+    case ice = "ICE"
+    case offer = "Offer"
+    case trickle = "TrickleFragment"
+    case srtp = "SRTP"
+    case dtls = "DTLS"
 
     /// A C function carries no context, hence one literal a target.
     var callback: FuzzCallback {
@@ -32,6 +37,11 @@ enum FuzzTarget: String, CaseIterable {
         case .client: { run(fuzzClient, $0, $1) }
         case .server: { run(fuzzServer, $0, $1) }
         case .mp4: { run(fuzzMP4, $0, $1) }
+        case .ice: { run(fuzzICE, $0, $1) }
+        case .offer: { run(fuzzOffer, $0, $1) }
+        case .trickle: { run(fuzzTrickle, $0, $1) }
+        case .srtp: { run(fuzzSRTP, $0, $1) }
+        case .dtls: { run(fuzzDTLS, $0, $1) }
         }
     }
 }
