@@ -122,7 +122,8 @@ let package = Package(
         .executableTarget(
             name: "marsad",
             dependencies: [
-                "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live", "Database",
+                "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
+                "Database",
                 "Decoding", "Observability", "Simulation", "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, hummingbird, logging, "Yams", crypto,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -35,6 +35,10 @@ extension MarsadError.Code {
         case .forbidden:
             .init(
                 status: 403, english: "You may not do this", arabic: "غير مسموح لك بهذا الإجراء")
+        case .originNotAllowed:
+            .init(
+                status: 403, english: "This server is not reached by that name",
+                arabic: "لا يمكن الوصول إلى الخادم بهذا الاسم")
         case .reservationNotFound:
             .init(
                 status: 404, english: "There is no such reservation",

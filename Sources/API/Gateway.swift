@@ -43,6 +43,9 @@ struct Gateway: RouterMiddleware {
         context.requestID = requestID(request)
         var response: Response
         do {
+            guard Self.isLocal(request.head.authority) else {
+                throw MarsadError(.originNotAllowed)
+            }
             response = try await next(request, context)
         } catch {
             response = try errorResponse(error, context)
@@ -52,6 +55,18 @@ struct Gateway: RouterMiddleware {
         response.headers[.referrerPolicy] = "no-referrer"
         observe(request, response, context, took: world.now() - begun)
         return response
+    }
+
+    /// Without accounts the loopback address is the only guard, and a page of another site can reach it by
+    /// a name of its own that resolves to it (DNS rebinding); so the name is checked too.
+    private static func isLocal(_ authority: String?) -> Bool {
+        guard let authority else { return true }
+        let host =
+            authority.hasPrefix("[")
+            ? authority.dropFirst().prefix { $0 != "]" } : authority.prefix { $0 != ":" }
+        let isIPv4 =
+            host.hasPrefix("127.") && host.utf8.allSatisfy { (46...57).contains($0) && $0 != 47 }
+        return isIPv4 || host == "::1" || host.lowercased() == "localhost"
     }
 
     /// A caller's id is kept where it is a short token: it travels into logs.

@@ -75,7 +75,9 @@ package struct Routes: Sendable {
             var methods = Set(routes.map(\.method))
             if methods.contains(.get) { methods.insert(.head) }
             let allow = methods.map(\.rawValue).sorted().joined(separator: ", ")
-            let others: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options]
+            let others: [HTTPRequest.Method] = [
+                .get, .head, .post, .put, .patch, .delete, .options,
+            ]
             for method in others where !methods.contains(method) {
                 router.on(RouterPath(path), method: method) { _, _ -> Response in
                     throw MarsadError(.methodNotAllowed, details: ["allow": allow])
@@ -132,7 +134,8 @@ package struct Routes: Sendable {
     private func metrics() async throws -> Response {
         let states = await services.node.states()
         var counts: [String: Int] = [:]
-        for camera in try await services.cameras.all() {
+        // A lost database must not blind whoever looks for the reason: the last counts stay.
+        for camera in (try? await services.cameras.all()) ?? [] {
             for status in StreamStatus.allCases {
                 counts[camera.source.rawValue + "\n" + status.rawValue, default: 0] += 0
             }

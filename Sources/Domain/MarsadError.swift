@@ -13,6 +13,7 @@ package struct MarsadError: Error, Sendable, Equatable {
         case tokenExpired = "TOKEN_EXPIRED"
         case invalidSignature = "INVALID_SIGNATURE"
         case forbidden = "FORBIDDEN"
+        case originNotAllowed = "ORIGIN_NOT_ALLOWED"
         case notFound = "NOT_FOUND"
         case methodNotAllowed = "METHOD_NOT_ALLOWED"
         case cameraNotFound = "CAMERA_NOT_FOUND"

@@ -62,7 +62,8 @@ struct Demo: AsyncParsableCommand {
     }
 
     private func wantedCameras(_ variable: String?) throws -> Int {
-        let given = cameras.map { ("--cameras", String($0)) }
+        let given =
+            cameras.map { ("--cameras", String($0)) }
             ?? variable.map { ("MARSAD_DEMO_CAMERAS", $0) }
         guard let (name, text) = given else { return 9 }
         guard let count = Int(text), (1...500).contains(count) else {

@@ -181,7 +181,8 @@ struct Installation: Service {
         let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
             world: world, cameras: folder.cameras, node: node, catalog: catalog, playback: playback,
-            live: hls, reservations: reservations, thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
+            live: hls, reservations: reservations,
+            thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version)
         var application = Application(
             router: Routes(services).router(),

@@ -17,7 +17,8 @@ extension Simulate {
     /// The real recorder on a clock that runs as fast as the disk takes what it writes.
     struct Past: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Record the past hours of every camera of a data folder; no server runs on it.")
+            abstract:
+                "Record the past hours of every camera of a data folder; no server runs on it.")
 
         @Option(help: "How many hours until now.") var hours = 24
         @OptionGroup var scenes: SceneOptions

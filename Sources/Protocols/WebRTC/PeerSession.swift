@@ -197,8 +197,9 @@ package final class PeerSession {
     }
 
     /// RTCP shares the port with RTP; its packet types leave payload types 64 to 95 unused (RFC 5761 §4).
-    private func receive(media datagram: ByteBuffer, from address: TransportAddress, at now: Instant)
-    {
+    private func receive(
+        media datagram: ByteBuffer, from address: TransportAddress, at now: Instant
+    ) {
         let type = datagram.getInteger(at: datagram.readerIndex &+ 1, as: UInt8.self) ?? 0
         do throws(SRTPError) {
             if (192...223).contains(type) {

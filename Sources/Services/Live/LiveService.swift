@@ -1,14 +1,14 @@
 // Live viewing: offers in, answers out, and the loops that carry the viewers.
 // SPDX-License-Identifier: Apache-2.0
 
+import CNetwork
 package import Domain
+import Glibc
+import H26x
 package import Logging
 package import NIOCore
 import NIOPosix
 package import Observability
-import CNetwork
-import Glibc
-import H26x
 import Primitives
 import RTP
 import WebRTC
