@@ -1,6 +1,7 @@
 # Measures the server from outside, beside ffmpeg doing the same work: one JSON object on stdout.
 # SPDX-License-Identifier: Apache-2.0
-"""ingest: connect and keep live. record: also write files. playback: prepare and first media."""
+"""ingest: connect and keep live. record: also write files. playback: prepare and first media.
+live: WebRTC viewers, by a load client of its own that checks every packet and frame."""
 
 import argparse
 import datetime
@@ -361,11 +362,51 @@ def run_playback(options, folder):
     return result, status == 0
 
 
+def watch(options, server, url, viewers):
+    """One run of the load client, which reads the server's CPU and memory over its own window."""
+    say(f"{viewers} viewers for {options.seconds} s")
+    done = subprocess.run(
+        [MARSAD, "bench", "live", "--url", url, "--viewers", str(viewers),
+         "--join-rate", str(options.join_rate), "--seconds", str(options.seconds),
+         "--server-pid", str(server.child.pid)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError("bench live: " + done.stderr[-1000:])
+    found = json.loads(done.stdout)
+    keys = ("viewers", "joined", "failed", "packets_per_second", "bits_per_second_per_viewer", "lost",
+            "frames", "frames_missing", "frames_damaged", "latency_ms", "join_ms", "server", "client",
+            "kernel_receive_drops")
+    return {key: found[key] for key in keys}
+
+
+def run_live(options, folder):
+    """The benchmark live: rising numbers of viewers, each run from an idle server on."""
+    data = os.path.join(folder, "data")
+    simulator, rtsp_url = simulate(options, folder)
+    add_cameras(options, data, rtsp_url, options.recorded)
+    server, client = serve(options, folder, data, 300)
+    idle = measure(server, simulator, 5)
+    url = f"http://{client.host}"
+    runs = []
+    for viewers in (int(text) for text in options.viewers.split(",")):
+        runs.append(watch(options, server, url, viewers))
+        time.sleep(3)
+    status = server.stop()
+    is_complete = status == 0 and all(
+        run["joined"] == run["viewers"] and not run["lost"] and not run["frames_missing"]
+        and not run["frames_damaged"] for run in runs)
+    result = {
+        "benchmark": "live", "cameras": options.cameras, "recorded": options.recorded,
+        "seconds": options.seconds, "join_rate": options.join_rate,
+        "idle_cpu_cores": idle["cpu_cores"], "runs": runs, "exit_status": status,
+        "is_complete": is_complete}
+    return result, is_complete
+
+
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "benchmark", nargs="?", default="record", choices=["ingest", "record", "playback"])
-    parser.add_argument("--cameras", type=int, help="how many (20; playback 9)")
+        "benchmark", nargs="?", default="record", choices=["ingest", "record", "playback", "live"])
+    parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50)")
     parser.add_argument("--seconds", type=int, help="how long (60; playback: live before, 20)")
     parser.add_argument("--hours", type=int, default=24, help="playback: recorded past")
     # The past of the playback benchmark is small pictures: what counts there is how many there are.
@@ -375,12 +416,16 @@ def parse():
     parser.add_argument("--bitrate", help="2M; playback 64k")
     parser.add_argument("--prepares", type=int, default=500, help="playback sessions to start")
     parser.add_argument("--seed", type=int, default=1, help="of the random ranges")
+    parser.add_argument("--viewers", default="100,200,500,1000", help="live: one run for each number")
+    parser.add_argument("--join-rate", type=int, default=100, help="live: viewers that join a second")
+    parser.add_argument("--recorded", action="store_true", help="live: record all cameras meanwhile")
     parser.add_argument("--no-peer", action="store_true", help="leave ffmpeg out")
     parser.add_argument("--folder", help="where recordings go while measuring (temporary)")
     options = parser.parse_args()
     is_playback = options.benchmark == "playback"
-    options.cameras = options.cameras or (9 if is_playback else 20)
-    options.seconds = options.seconds or (20 if is_playback else 60)
+    is_live = options.benchmark == "live"
+    options.cameras = options.cameras or (9 if is_playback else 50 if is_live else 20)
+    options.seconds = options.seconds or (20 if is_playback or is_live else 60)
     options.size = options.size or ("320x180" if is_playback else "1280x720")
     options.fps = options.fps or (5 if is_playback else 25)
     options.gop = options.gop or (10 if is_playback else 50)
@@ -398,7 +443,7 @@ def main():
         return 1
     folder = tempfile.mkdtemp(prefix="marsad-bench-", dir=options.folder)
     try:
-        run = run_playback if options.benchmark == "playback" else run_cameras
+        run = {"playback": run_playback, "live": run_live}.get(options.benchmark, run_cameras)
         result, is_good = run(options, folder)
         result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
         result["machine"] = host
