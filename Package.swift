@@ -100,8 +100,8 @@ let package = Package(
         floor(
             "Services", "Live",
             [
-                "Domain", "Primitives", "H26x", "RTP", "RTPFormats", "WebRTC", "Observability",
-                "CNetwork", nioCore, nioPosix, logging,
+                "Domain", "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "WebRTC",
+                "Observability", "CNetwork", nioCore, nioPosix, logging, crypto,
             ]),
         // Floor 5
         floor(
@@ -155,6 +155,12 @@ let package = Package(
             [
                 "Recording", "Domain", "Primitives", "H26x", "MP4", "Database", "Observability",
                 nioCore, nioPosix, logging,
+            ]),
+        tests(
+            "Live",
+            [
+                "Live", "WebRTC", "RTP", "RTPFormats", "H26x", "Domain", "Observability",
+                "Primitives", nioCore, nioPosix, logging,
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),
         tests(

@@ -357,8 +357,8 @@ def run_playback(options, folder):
     status = server.stop()
     found = checked(data)
     result.update({
-        "exit_status": status, "frames": found["frames"], "missing": found["missing"],
-        "doubled": found["doubled"], "damaged": found["damaged"]})
+        # The made past and the live stream number their frames apart, so only damage can be told.
+        "exit_status": status, "frames": found["frames"], "damaged": found["damaged"]})
     return result, status == 0
 
 

@@ -92,8 +92,18 @@ struct ReservationBody: Encodable {
     var transport: Transport
     var token: String
     var roomName: String
+    /// For `RTCPeerConnection`, as it takes them.
+    struct Relay: Encodable {
+        var urls: String
+        var username: String
+        var credential: String
+    }
+    var iceServers: [Relay]
 
-    init(_ reservation: StreamReservation, usage: Int) {
+    init(_ reservation: StreamReservation, usage: Int, relays: [ICEServer]) {
+        iceServers = relays.map {
+            Relay(urls: $0.url, username: $0.username, credential: $0.credential.reveal())
+        }
         reservationId = reservation.id
         cameraId = reservation.cameraID.rawValue
         source = reservation.source.rawValue

@@ -12,6 +12,7 @@ import Primitives
 
 extension HTTPField.Name {
     static let acceptPost = HTTPField.Name("Accept-Post") ?? .eTag
+    static let link = HTTPField.Name("Link") ?? .eTag
     static let acceptPatch = HTTPField.Name("Accept-Patch") ?? .eTag
 }
 
@@ -43,7 +44,9 @@ extension Routes {
         let reservation = try await services.reservations.reserve(
             camera.id, source: camera.source, duration: wanted.duration)
         let usage = await services.reservations.counts()[camera.source] ?? 0
-        return try jsonResponse(ReservationBody(reservation, usage: usage), status: .created)
+        return try jsonResponse(
+            ReservationBody(reservation, usage: usage, relays: relays(of: reservation.id)),
+            status: .created)
     }
 
     private func stats() async throws -> Response {
@@ -115,6 +118,13 @@ extension Routes {
         headers[.location] = "/api/v1/live/\(camera.id)/whep/\(answer.sessionID)"
         headers[.eTag] = "\"\(answer.etag)\""
         headers[.acceptPatch] = Self.fragmentType
+        // For clients that know WHEP alone: one link a relay (WHEP draft, STUN/TURN configuration).
+        for relay in relays(of: reservation) {
+            let link =
+                "<\(relay.url)>; rel=\"ice-server\"; username=\"\(relay.username)\"; "
+                + "credential=\"\(relay.credential.reveal())\"; credential-type=\"password\""
+            headers.append(HTTPField(name: .link, value: link))
+        }
         return Response(
             status: .created, headers: headers,
             body: .init(byteBuffer: ByteBuffer(string: answer.description)))
@@ -154,6 +164,10 @@ extension Routes {
             throw MarsadError(.notFound)
         }
         return (camera.id, session, reservation)
+    }
+
+    private func relays(of reservation: String) -> [ICEServer] {
+        services.relays.servers(for: reservation, at: services.world.wallTime())
     }
 
     private func bearer(_ request: Request) throws(MarsadError) -> String {

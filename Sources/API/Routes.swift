@@ -21,6 +21,7 @@ package struct APIServices: Sendable {
     package var playback: PlaybackService
     package var live: LiveHLS
     package var reservations: StreamReservations
+    package var relays: TURNServers
     package var thumbnails: Thumbnails
     package var registry: MetricsRegistry
     package var logger: Logger
@@ -29,6 +30,7 @@ package struct APIServices: Sendable {
     package init(
         world: World, cameras: CameraStore, node: any CameraNode, catalog: RecordingCatalog,
         playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
+        relays: TURNServers,
         thumbnails: Thumbnails,
         registry: MetricsRegistry, logger: Logger, version: String
     ) {
@@ -39,6 +41,7 @@ package struct APIServices: Sendable {
         self.playback = playback
         self.live = live
         self.reservations = reservations
+        self.relays = relays
         self.thumbnails = thumbnails
         self.registry = registry
         self.logger = logger

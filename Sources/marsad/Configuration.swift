@@ -3,6 +3,7 @@
 
 import Foundation
 import Ingest
+import Primitives
 import WebRTC
 import Yams
 
@@ -17,6 +18,8 @@ struct ConfigurationKey: Sendable {
     var defaultValue: String
     var allowed: String
     var isValid: @Sendable (String) -> Bool
+    /// Its value is never printed.
+    var isSecret = false
 
     /// `http.port` → `MARSAD_HTTP_PORT`.
     var environmentName: String {
@@ -49,6 +52,18 @@ struct ConfigurationKey: Sendable {
             name: "webrtc.public_addresses", defaultValue: "",
             allowed: "addresses such as 203.0.113.7, separated by commas; none: this machine's own",
             isValid: { list($0).allSatisfy { TransportAddress(host: $0, port: 0) != nil } }),
+        ConfigurationKey(
+            name: "webrtc.turn_urls", defaultValue: "",
+            allowed: "relays such as turn:relay.example:3478?transport=udp, separated by commas",
+            isValid: {
+                list($0).allSatisfy { $0.hasPrefix("turn:") || $0.hasPrefix("turns:") }
+                    && !$0.contains("\"") && !$0.contains(where: { $0.isNewline })
+            }),
+        ConfigurationKey(
+            name: "webrtc.turn_secret", defaultValue: "",
+            allowed: "the relays' static-auth-secret", isValid: { $0.utf8.count <= 512 },
+            isSecret: true),
+        number("webrtc.turn_seconds", 3600, 600...86_400),
         ConfigurationKey(
             name: "data", defaultValue: "data", allowed: "a folder", isValid: { !$0.isEmpty }),
         ConfigurationKey(
@@ -105,7 +120,10 @@ struct Configuration {
 
     var printed: String {
         values.keys.sorted().map { name in
-            "\(name): \(values[name]?.value ?? "")  # \(values[name]?.origin ?? "")"
+            let isHidden = ConfigurationKey.all.contains { $0.name == name && $0.isSecret }
+            let value = values[name]?.value ?? ""
+            let shown = isHidden && !value.isEmpty ? Redacted(value).description : value
+            return "\(name): \(shown)  # \(values[name]?.origin ?? "")"
         }.joined(separator: "\n")
     }
 
@@ -119,7 +137,9 @@ struct Configuration {
         }
         guard key.isValid(value) else {
             throw ConfigurationError(
-                description: "\(origin): \(name) is \"\(value)\"; allowed: \(key.allowed)")
+                description: key.isSecret
+                    ? "\(origin): \(name) is not valid; allowed: \(key.allowed)"
+                    : "\(origin): \(name) is \"\(value)\"; allowed: \(key.allowed)")
         }
         values[name] = (value, origin)
     }

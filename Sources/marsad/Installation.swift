@@ -84,6 +84,7 @@ struct Installation: Service {
     let catalog: RecordingCatalog
     let live: LiveService
     let reservations: StreamReservations
+    let relays: TURNServers
     let playback: PlaybackService
     private let decoders: NIOThreadPool
 
@@ -121,6 +122,10 @@ struct Installation: Service {
             port: configuration.number("webrtc.port"),
             addresses: publicAddresses.isEmpty ? Self.ownAddresses() : publicAddresses)
         self.live = live
+        relays = TURNServers(
+            urls: ConfigurationKey.list(configuration.text("webrtc.turn_urls")),
+            secret: Redacted(configuration.text("webrtc.turn_secret")),
+            lifetime: .seconds(configuration.number("webrtc.turn_seconds")))
         reservations = StreamReservations(world: world) { _ = await live.close($0) }
         ingest = IngestService(
             world: world, policy: NetworkPolicy(blocks: networks), group: group, resolver: resolver,
@@ -181,7 +186,7 @@ struct Installation: Service {
         let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
             world: world, cameras: folder.cameras, node: node, catalog: catalog, playback: playback,
-            live: hls, reservations: reservations,
+            live: hls, reservations: reservations, relays: relays,
             thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version)
         var application = Application(
