@@ -161,6 +161,7 @@ let package = Package(
             [
                 "Live", "WebRTC", "RTP", "RTPFormats", "H26x", "Domain", "Observability",
                 "Primitives", nioCore, nioPosix, logging,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),
         tests(

@@ -1,7 +1,7 @@
 # Measures the server from outside, beside ffmpeg doing the same work: one JSON object on stdout.
 # SPDX-License-Identifier: Apache-2.0
 """ingest: connect and keep live. record: also write files. playback: prepare and first media.
-live: WebRTC viewers, by a load client of its own that checks every packet and frame."""
+live: WebRTC viewers, by a load client of its own that checks every packet and frame; beside Janus."""
 
 import argparse
 import datetime
@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.parse
 
+import janus
 from procs import BenchError, Program, end_all, machine, percentile, say, spread_ms
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -399,7 +400,43 @@ def run_live(options, folder):
         "seconds": options.seconds, "join_rate": options.join_rate,
         "idle_cpu_cores": idle["cpu_cores"], "runs": runs, "exit_status": status,
         "is_complete": is_complete}
+    if not options.no_peer:
+        add_janus(options, folder, rtsp_url, result)
     return result, is_complete
+
+
+def add_janus(options, folder, rtsp_url, result):
+    """The same cameras by Janus, with fewer viewers: its clients cost more than ours."""
+    numbers = [int(text) for text in options.peer_viewers.split(",")]
+    try:
+        peer = janus.measure_janus(folder, rtsp_url, options.cameras, numbers, options.seconds)
+    except BenchError as problem:
+        # Our own numbers stand without the peer's.
+        say(f"NOT COMPARED WITH JANUS: {problem}")
+        result.update({"peer": None, "peer_missing": str(problem)})
+        return
+    result["peer"] = peer
+    theirs = max(peer["runs"], key=lambda run: run["viewers"])
+    ours = min(
+        (run for run in result["runs"] if run["viewers"] >= theirs["viewers"]),
+        key=lambda run: run["viewers"], default=None)
+    if ours is None:
+        say(f"no run of ours has {theirs['viewers']} viewers or more: no ratio")
+        return
+    # Percent of a core per viewer of the whole process, its camera connections included, in both:
+    # Janus's with most viewers, divided by ours with the next number of viewers that is not smaller.
+    # With more viewers than Janus our cameras' share is spread wider, so the second ratio leaves what
+    # each process needs without viewers out.
+    pairs = [
+        (run["viewers"], run["joined"], cores, idle) for run, cores, idle in (
+            (theirs, theirs["cpu_cores"], peer["idle_cpu_cores"]),
+            (ours, ours["server"]["cpu_cores"], result["idle_cpu_cores"]))]
+    whole = [cores / joined for _, joined, cores, _ in pairs]
+    above = [(cores - idle) / joined for _, joined, cores, idle in pairs]
+    result.update({
+        "ratio_viewers": [viewers for viewers, _, _, _ in pairs],
+        "ratio_cpu_per_viewer": round(whole[0] / whole[1], 2),
+        "ratio_cpu_per_viewer_above_idle": round(above[0] / above[1], 2) if above[1] > 0 else None})
 
 
 def parse():
@@ -419,7 +456,9 @@ def parse():
     parser.add_argument("--viewers", default="100,200,500,1000", help="live: one run for each number")
     parser.add_argument("--join-rate", type=int, default=100, help="live: viewers that join a second")
     parser.add_argument("--recorded", action="store_true", help="live: record all cameras meanwhile")
-    parser.add_argument("--no-peer", action="store_true", help="leave ffmpeg out")
+    parser.add_argument(
+        "--peer-viewers", default="50,100,150", help="live: Janus's numbers of viewers")
+    parser.add_argument("--no-peer", action="store_true", help="leave ffmpeg (live: Janus) out")
     parser.add_argument("--folder", help="where recordings go while measuring (temporary)")
     options = parser.parse_args()
     is_playback = options.benchmark == "playback"

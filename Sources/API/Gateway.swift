@@ -50,6 +50,10 @@ struct Gateway: RouterMiddleware {
         } catch {
             response = try errorResponse(error, context)
         }
+        if context.endpointPath?.contains("/whep") == true {
+            // Errors, too: a page of another origin could not read why, or when to come back.
+            for field in Routes.shared { response.headers[field.name] = field.value }
+        }
         response.headers[.requestID] = context.requestID
         response.headers[.contentTypeOptions] = "nosniff"
         response.headers[.referrerPolicy] = "no-referrer"

@@ -70,15 +70,14 @@ extension Routes {
         }
         group.head(":id/whep") { _, context in
             _ = try await camera(context)
-            var headers = Self.shared
-            headers[.contentType] = Self.descriptionType
-            return Response(status: .ok, headers: headers)
+            return discovered()
         }
         group.post(":id/whep") { request, context in try await join(request, context) }
         group.on(":id/whep/:session", method: .options) { _, _ in preflight() }
         group.get(":id/whep/:session") { _, _ in
             Response(status: .noContent, headers: Self.shared)
         }
+        group.head(":id/whep/:session") { _, _ in discovered() }
         group.get(":id/clock") { _, context in
             let camera = try await camera(context)
             guard let clock = await services.node.liveClock(of: camera.id) else {
@@ -182,12 +181,19 @@ extension Routes {
 
     /// Players on other origins read these; without exposing them a browser hides Location (the
     /// commonest WHEP bug). Tokens are in a header, never in a cookie, so any origin may ask.
-    private static var shared: HTTPFields {
+    static var shared: HTTPFields {
         var headers = HTTPFields()
         headers[.accessControlAllowOrigin] = "*"
         headers[.accessControlExposeHeaders] = "Location, ETag, Link, Retry-After, X-Request-ID"
         headers[.cacheControl] = "no-store"
         return headers
+    }
+
+    /// HEAD says what is spoken here (WHEP draft, discovery).
+    private func discovered() -> Response {
+        var headers = Self.shared
+        headers[.contentType] = Self.descriptionType
+        return Response(status: .ok, headers: headers)
     }
 
     private func preflight() -> Response {

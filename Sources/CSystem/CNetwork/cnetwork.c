@@ -59,6 +59,16 @@ int marsad_udp_open(uint16_t port, int buffer_bytes, int *is_dual, uint16_t *bou
     }
 }
 
+int marsad_udp_probe(uint16_t port) {
+    // Without SO_REUSEPORT a bind fails wherever the port is taken, shared or not.
+    struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return errno;
+    int error = bind(fd, (struct sockaddr *)&local, sizeof local) == 0 ? 0 : errno;
+    close(fd);
+    return error;
+}
+
 int marsad_udp_send(int fd, int is_dual, const marsad_endpoint *to, const void *bytes,
                     size_t length, uint16_t segment) {
     struct sockaddr_in6 v6;

@@ -51,11 +51,7 @@ package struct BurstPacketizer: Sendable {
         _ unit: AccessUnit, _ parameterSets: ParameterSets
     ) -> PacketBurst {
         var nalUnits = unit.nalUnits()
-        if unit.isIDR, !nalUnits.contains(where: { Self.type(of: $0) == .sps }) {
-            // A delimiter stays first (H.264 §7.4.1.2.3).
-            let place = nalUnits.first.map { Self.type(of: $0) == .aud ? 1 : 0 } ?? 0
-            nalUnits.insert(contentsOf: parameterSets.inBand, at: place)
-        }
+        if unit.isIDR { Self.complete(&nalUnits, with: parameterSets) }
         var writer = Writer(
             maxPayload: maxPayload, capacity: unit.avcc.readableBytes + 8 * nalUnits.count + 256)
         for nalUnit in nalUnits where nalUnit.readableBytes > 0 { writer.append(nalUnit) }
@@ -66,6 +62,25 @@ package struct BurstPacketizer: Sendable {
         nextPacket &+= Int64(writer.ends.count)
         nextFrame &+= 1
         return burst
+    }
+
+    /// Adds the sets that a unit lacks: some cameras repeat the one they use at the moment, and a viewer
+    /// who begins here needs the others soon after.
+    private static func complete(_ nalUnits: inout [ByteBuffer], with sets: ParameterSets) {
+        let own = nalUnits.lastIndex { type(of: $0) == .sps }
+        if let own {
+            // The known picture parameter sets belong to the known sequence parameter set.
+            guard nalUnits[own] == sets.sps else { return }
+        }
+        let present = Set(
+            nalUnits.filter { type(of: $0) == .pps }.map(ParameterSets.pictureParameterSetID))
+        var missing = sets.pictureParameterSets.filter {
+            !present.contains(ParameterSets.pictureParameterSetID(of: $0))
+        }
+        if own == nil { missing.insert(sets.sps, at: 0) }
+        // A delimiter stays first (H.264 §7.4.1.2.3).
+        let isDelimited = nalUnits.first.map { type(of: $0) == .aud } ?? false
+        nalUnits.insert(contentsOf: missing, at: own.map { $0 + 1 } ?? (isDelimited ? 1 : 0))
     }
 
     private static func type(of nalUnit: ByteBuffer) -> NALUnitType {

@@ -113,6 +113,7 @@ package final class PeerSession {
         guard !hasEnded else { return }
         ice.advance(to: now)
         drainICE(at: now)
+        guard !hasEnded else { return }
         dtls?.advance(to: now)
         drainDTLS()
     }

@@ -1,20 +1,22 @@
 // The recent past of a watched camera as packets: where a viewer starts, and what can be resent.
 // SPDX-License-Identifier: Apache-2.0
 
-import NIOCore
-import RTPFormats
+package import NIOCore
+package import RTPFormats
 
 /// The bursts of the present group of pictures, and of a moment before it for resends. A value whose
 /// memory is shared: a copy on another loop costs an array of references.
-struct BurstWindow: Sendable {
-    private(set) var bursts: CircularBuffer<PacketBurst> = []
+package struct BurstWindow: Sendable {
+    package private(set) var bursts: CircularBuffer<PacketBurst> = []
     private var bytes = 0
     /// The frame where decoding can start; `nil` until one comes, or when its group outgrew the limits.
-    private(set) var startFrame: Int64?
+    package private(set) var startFrame: Int64?
 
-    var last: PacketBurst? { bursts.last }
+    package init() {}
 
-    mutating func append(_ burst: PacketBurst) {
+    package var last: PacketBurst? { bursts.last }
+
+    package mutating func append(_ burst: PacketBurst) {
         if burst.isIDR { startFrame = burst.frame }
         bursts.append(burst)
         bytes += burst.payloads.readableBytes
@@ -22,14 +24,14 @@ struct BurstWindow: Sendable {
     }
 
     /// A camera's interruption: what was is not the past of what comes.
-    mutating func removeAll() {
+    package mutating func removeAll() {
         bursts.removeAll(keepingCapacity: true)
         bytes = 0
         startFrame = nil
     }
 
     /// The burst of a frame.
-    func burst(frame: Int64) -> PacketBurst? {
+    package func burst(frame: Int64) -> PacketBurst? {
         guard let first = bursts.first, frame >= first.frame, let last, frame <= last.frame else {
             return nil
         }
@@ -37,7 +39,7 @@ struct BurstWindow: Sendable {
     }
 
     /// The burst that holds a packet.
-    func burst(packet: Int64) -> PacketBurst? {
+    package func burst(packet: Int64) -> PacketBurst? {
         guard let first = bursts.first, let last, packet >= first.firstPacket,
             packet < last.endPacket
         else { return nil }

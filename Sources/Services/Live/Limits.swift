@@ -38,6 +38,10 @@ enum Limits {
     static let resendShare = 0.25
     static let firstResendBytes = 24_000.0
     static let resendBytes = 96_000.0
+    /// A packet is not resent again before the first resend can have arrived.
+    static let resendPause = Duration.milliseconds(80)
+    /// Answered numbers kept before old ones are looked for.
+    static let answeredNumbers = 1024
     /// Stretches of a viewer's stream that resends can reach back into.
     static let stretches = 4
     /// Send and receive buffer of each loop's socket.

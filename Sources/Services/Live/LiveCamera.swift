@@ -13,10 +13,13 @@ package final class LiveCamera {
     /// How other threads reach a camera.
     struct Handle: Sendable {
         let timeOffset: UInt32
+        /// Tells a camera from the one that takes its place after a change of its address.
+        let serial: UInt64
         let eventLoop: any EventLoop
         private let camera: NIOLoopBound<LiveCamera>
 
-        init(_ camera: LiveCamera, on eventLoop: any EventLoop) {
+        init(_ camera: LiveCamera, serial: UInt64, on eventLoop: any EventLoop) {
+            self.serial = serial
             timeOffset = camera.timeOffset
             self.eventLoop = eventLoop
             self.camera = NIOLoopBound(camera, eventLoop: eventLoop)
@@ -41,6 +44,7 @@ package final class LiveCamera {
     private var window = BurstWindow()
     private var watchers: [LiveLoop.Handle] = []
     private var clock = Clock()
+    private let onEnd: () -> Void
     private var isFirstOfConnection = true
     /// The newest unit's RTP time, as viewers get it, and its wall time.
     private(set) var pair: LiveClock?
@@ -60,8 +64,9 @@ package final class LiveCamera {
         }
     }
 
-    init(id: CameraID, timeOffset: UInt32) {
+    init(id: CameraID, timeOffset: UInt32, onEnd: @escaping () -> Void) {
         self.id = id
+        self.onEnd = onEnd
         self.timeOffset = timeOffset
     }
 
@@ -98,6 +103,7 @@ package final class LiveCamera {
         for watcher in watchers { watcher.run { $0.ended(id) } }
         watchers = []
         cache.removeAll()
+        onEnd()
     }
 
     // MARK: Watching

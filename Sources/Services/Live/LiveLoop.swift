@@ -97,7 +97,7 @@ final class LiveLoop {
             session.peer.receive(datagram, from: address, at: now)
             drain(session, at: now)
         case .loop(let handle):
-            handle.run { $0.receive(datagram, from: address) }
+            handle.run { $0.receive(ofKnown: datagram, from: address) }
         case nil:
             shared.metrics.discarded(.unknownAddress)
         }
@@ -109,7 +109,7 @@ final class LiveLoop {
             // An answer to a probe carries no name; it comes from a known address.
             guard case .here(let session)? = routes[address] else {
                 if case .loop(let handle)? = routes[address] {
-                    return handle.run { $0.receive(stunOfKnown: stun, from: address) }
+                    return handle.run { $0.receive(ofKnown: stun, from: address) }
                 }
                 return shared.metrics.discarded(.unknownAddress)
             }
@@ -127,10 +127,14 @@ final class LiveLoop {
         handle.run { $0.receive(forwarded: stun, fragment, from: address) }
     }
 
-    private func receive(stunOfKnown stun: ByteBuffer, from address: TransportAddress) {
-        guard case .here(let session)? = routes[address] else { return }
+    /// A datagram that another loop sent here goes no further: while two loops learn of an address at
+    /// the same moment, each may believe that it is the other's.
+    private func receive(ofKnown datagram: ByteBuffer, from address: TransportAddress) {
+        guard case .here(let session)? = routes[address] else {
+            return shared.metrics.discarded(.unknownAddress)
+        }
         let now = shared.world.now()
-        session.peer.receive(stun, from: address, at: now)
+        session.peer.receive(datagram, from: address, at: now)
         drain(session, at: now)
     }
 
@@ -206,7 +210,8 @@ final class LiveLoop {
     }
 
     private func selected(_ address: TransportAddress, by session: ViewerSession) {
-        if let old = session.stream?.address, old != address { forget(old) }
+        if session.address != address { forget(session) }
+        session.address = address
         session.stream?.address = address
         // Two viewers behind one address cannot be: the newest proof of it counts.
         routes[address] = .here(session)
@@ -216,9 +221,18 @@ final class LiveLoop {
         index(session)
     }
 
-    private func forget(_ address: TransportAddress) {
+    /// Another session may have proved since that the address is its own.
+    private func forget(_ session: ViewerSession) {
+        guard let address = session.address, case .here(let owner)? = routes[address],
+            owner === session
+        else { return }
         routes[address] = nil
-        for other in others { other.run { $0.routes[address] = nil } }
+        for other in others { other.run { [index] in $0.forget(address, of: index) } }
+    }
+
+    private func forget(_ address: TransportAddress, of loop: Int) {
+        guard case .loop(let handle)? = routes[address], handle.index == loop else { return }
+        routes[address] = nil
     }
 
     private func begin(_ session: ViewerSession, _ keys: KeyingMaterial, at now: Instant) {
@@ -232,8 +246,8 @@ final class LiveLoop {
                 scratch: scratch, timeOffset: group.timeOffset,
                 firstSequence: UInt16(truncatingIfNeeded: random))
             session.stream = stream
-            group.join(stream)
             shared.connected(session.id)
+            group.join(stream)
             report(session, group, at: now)
         } catch {
             session.peer.close()
@@ -243,11 +257,7 @@ final class LiveLoop {
     private func ended(_ session: ViewerSession, _ reason: PeerEnd, at now: Instant) {
         guard sessions.removeValue(forKey: session.id) != nil else { return }
         for fragment in session.fragments { byFragment[fragment] = nil }
-        if let address = session.peer.address, case .here(let owner)? = routes[address],
-            owner === session
-        {
-            forget(address)
-        }
+        forget(session)
         if let stream = session.stream {
             groups[session.cameraID]?.leave(stream, at: now)
             shared.metrics.add(stream)

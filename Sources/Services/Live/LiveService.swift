@@ -39,6 +39,8 @@ package final class LiveService: Sendable {
         var loops: [LiveLoop.Handle] = []
         var channels: [any Channel] = []
         var bound = UInt16(clamping: port)
+        let taken = bound == 0 ? 0 : marsad_udp_probe(bound)
+        guard taken == 0 else { throw LivePortError(port: port, errorNumber: taken) }
         // More loops than letters for their fragments would serve no machine.
         for (index, eventLoop) in eventLoops.prefix(26).enumerated() {
             var isDual: Int32 = 0
@@ -101,9 +103,12 @@ package final class LiveService: Sendable {
 
     /// What takes a camera's units for its viewers; call on the camera's loop.
     package func makeCamera(_ id: CameraID, on eventLoop: any EventLoop) -> LiveCamera {
+        let shared = shared
+        let serial = shared.world.random()
         let camera = LiveCamera(
-            id: id, timeOffset: UInt32(truncatingIfNeeded: shared.world.random()))
-        shared.setCamera(LiveCamera.Handle(camera, on: eventLoop), id)
+            id: id, timeOffset: UInt32(truncatingIfNeeded: serial)
+        ) { shared.removeCamera(id, serial: serial) }
+        shared.setCamera(LiveCamera.Handle(camera, serial: serial, on: eventLoop), id)
         return camera
     }
 

@@ -55,6 +55,11 @@ final class LiveShared: Sendable {
         state.withLock { $0.cameras[id] = handle }
     }
 
+    /// A camera that was given up; not the one that took its place meanwhile.
+    func removeCamera(_ id: CameraID, serial: UInt64) {
+        state.withLock { if $0.cameras[id]?.serial == serial { $0.cameras[id] = nil } }
+    }
+
     // MARK: Sessions
 
     /// Takes a place for a session that begins; false when there are too many already, in all or in

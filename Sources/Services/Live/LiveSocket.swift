@@ -4,14 +4,14 @@
 import CNetwork
 import Glibc
 import Primitives
-import WebRTC
+package import WebRTC
 
 /// Sends from an event loop, straight to the kernel. NIO reads the same socket; it is not used for
 /// sending because it closes a channel on any error of a send, and here one viewer's unreachable
 /// network must not end all others (docs/decisions/0006-sending-past-nio.md).
-final class LiveSocket {
+package final class LiveSocket {
     /// What became of a send.
-    enum Outcome: Equatable {
+    package enum Outcome: Equatable {
         case sent
         /// The socket's buffer is full: what was to be sent is lost.
         case congested
@@ -21,10 +21,10 @@ final class LiveSocket {
     private let descriptor: Int32
     private let isDual: Bool
     /// Cleared for good when the kernel or the network card refuses segmentation.
-    private(set) var canSegment = true
+    package private(set) var canSegment = true
 
     /// - Parameter descriptor: of this object's own: closed with it.
-    init(descriptor: Int32, isDual: Bool) {
+    package init(descriptor: Int32, isDual: Bool) {
         self.descriptor = descriptor
         self.isDual = isDual
     }
@@ -32,7 +32,7 @@ final class LiveSocket {
     deinit { close(descriptor) }
 
     /// Sends bytes as datagrams of `segment` bytes, the last one shorter; 0 for a single datagram.
-    func send(
+    package func send(
         _ bytes: UnsafeRawBufferPointer, segment: Int, to address: TransportAddress
     ) -> Outcome {
         var endpoint = address.endpoint

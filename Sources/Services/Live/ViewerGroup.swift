@@ -1,20 +1,20 @@
 // The viewers of one camera on one loop, and how a burst reaches all of them without holding the loop.
 // SPDX-License-Identifier: Apache-2.0
 
-import Domain
-import NIOCore
-import Primitives
-import RTPFormats
+package import Domain
+package import NIOCore
+package import Primitives
+package import RTPFormats
 
 /// Fans a camera's bursts out. Lives on one loop; each loop that has viewers of the camera has one.
-final class ViewerGroup {
+package final class ViewerGroup {
     let cameraID: CameraID
     /// What the camera's times are moved by for its viewers.
     let timeOffset: UInt32
-    private(set) var window = BurstWindow()
-    private(set) var viewers: [ViewerStream] = []
+    package private(set) var window = BurstWindow()
+    package private(set) var viewers: [ViewerStream] = []
     /// Since when nobody watches.
-    private(set) var emptySince: Instant?
+    package private(set) var emptySince: Instant?
 
     private let eventLoop: any EventLoop
     private var queue: CircularBuffer<Part> = []
@@ -27,7 +27,8 @@ final class ViewerGroup {
         var packets: Range<Int>
     }
 
-    init(cameraID: CameraID, timeOffset: UInt32, eventLoop: any EventLoop, at now: Instant) {
+    package init(cameraID: CameraID, timeOffset: UInt32, eventLoop: any EventLoop, at now: Instant)
+    {
         self.cameraID = cameraID
         self.timeOffset = timeOffset
         self.eventLoop = eventLoop
@@ -37,12 +38,12 @@ final class ViewerGroup {
     // MARK: The camera
 
     /// Takes over what the camera's loop has kept.
-    func start(with window: BurstWindow) {
+    package func start(with window: BurstWindow) {
         self.window = window
         for viewer in viewers where viewer.flow == .waiting { welcome(viewer) }
     }
 
-    func receive(_ burst: PacketBurst) {
+    package func receive(_ burst: PacketBurst) {
         window.append(burst)
         var start = 0
         while start < burst.packetCount {
@@ -53,29 +54,31 @@ final class ViewerGroup {
         if !isBusy { serve() }
     }
 
-    func interrupted() {
+    package func interrupted() {
         window.removeAll()
         for viewer in viewers { viewer.interrupted() }
     }
 
     // MARK: Viewers
 
-    func join(_ viewer: ViewerStream) {
+    package func join(_ viewer: ViewerStream) {
         viewers.append(viewer)
         emptySince = nil
         welcome(viewer)
     }
 
-    func leave(_ viewer: ViewerStream, at now: Instant) {
+    package func leave(_ viewer: ViewerStream, at now: Instant) {
         guard let place = viewers.firstIndex(where: { $0 === viewer }) else { return }
         viewers.remove(at: place)
+        // One that was still catching up gets no more.
+        viewer.interrupted()
         // Those behind the gap moved up by one: nobody is served twice or passed over.
         if place < served { served -= 1 }
         if viewers.isEmpty { emptySince = now }
     }
 
     /// Sends the present group of pictures again to a viewer that lost its picture.
-    func replay(_ viewer: ViewerStream) { welcome(viewer) }
+    package func replay(_ viewer: ViewerStream) { welcome(viewer) }
 
     private func welcome(_ viewer: ViewerStream) {
         viewer.begin(with: window)

@@ -20,6 +20,9 @@ final class ViewerSession {
     let format: ViewerFormat
     /// The viewer's half of its ICE names; another one in a fragment asks for a restart.
     var remoteFragment: String
+    /// Under which its other packets find it, from its first check on.
+    var address: TransportAddress?
+    private var answered = AnsweredNumbers()
     /// Under which STUN messages find it.
     var fragments: [String] = []
     var nextReport: Instant
@@ -51,7 +54,7 @@ final class ViewerSession {
             case .receiverReport(let report): note(report.reports)
             case .senderReport(let report): note(report.reports)
             case .nack(let nack) where nack.media == format.ssrc:
-                stream.resend(nack.lost, from: group.window)
+                stream.resend(answered.take(nack.lost, at: now), from: group.window)
             case .pictureLoss(let loss): lostPicture = lostPicture || loss.media == format.ssrc
             case .fullIntra(let request):
                 lostPicture =

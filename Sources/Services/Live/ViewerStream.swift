@@ -2,24 +2,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import NIOCore
-import Primitives
-import RTP
-import RTPFormats
-import WebRTC
+package import Primitives
+package import RTP
+package import RTPFormats
+package import WebRTC
 
 /// How the answer says the viewer's packets look.
-struct ViewerFormat: Sendable {
-    var payloadType: UInt8
+package struct ViewerFormat: Sendable {
+    package var payloadType: UInt8
     /// `nil` for a viewer that gets resends as identical packets.
-    var rtxPayloadType: UInt8?
-    var ssrc: SSRC
-    var rtxSSRC: SSRC
+    package var rtxPayloadType: UInt8?
+    package var ssrc: SSRC
+    package var rtxSSRC: SSRC
+
+    package init(payloadType: UInt8, rtxPayloadType: UInt8?, ssrc: SSRC, rtxSSRC: SSRC) {
+        self.payloadType = payloadType
+        self.rtxPayloadType = rtxPayloadType
+        self.ssrc = ssrc
+        self.rtxSSRC = rtxSSRC
+    }
 }
 
 /// One viewer's RTP stream. Lives on the viewer's loop; sending is a plain call to the kernel.
-final class ViewerStream {
+package final class ViewerStream {
     /// Where the viewer is in the camera's stream.
-    enum Flow: Equatable {
+    package enum Flow: Equatable {
         /// The next keyframe begins it.
         case waiting
         /// It gets what the window holds, from this frame on, faster than real time.
@@ -48,12 +55,12 @@ final class ViewerStream {
         }
     }
 
-    var flow = Flow.waiting
-    var address: TransportAddress
-    private(set) var packetsSent: UInt64 = 0
-    private(set) var bytesSent: UInt64 = 0
-    private(set) var resent: UInt64 = 0
-    private(set) var congestions: UInt64 = 0
+    package private(set) var flow = Flow.waiting
+    package var address: TransportAddress
+    package private(set) var packetsSent: UInt64 = 0
+    package private(set) var bytesSent: UInt64 = 0
+    package private(set) var resent: UInt64 = 0
+    package private(set) var congestions: UInt64 = 0
 
     private let format: ViewerFormat
     private let sealer: SRTPSealer
@@ -73,7 +80,7 @@ final class ViewerStream {
     ///   - scratch: the loop's buffer, of at least `Limits.segmentedBytes` and one packet.
     ///   - timeOffset: what the camera's times are moved by for all its viewers (RFC 3550 §5.1).
     ///   - firstSequence: of this viewer; below 2^15, so that both ends agree on the first roll-over.
-    init(
+    package init(
         format: ViewerFormat, keys: KeyingMaterial, address: TransportAddress, socket: LiveSocket,
         scratch: UnsafeMutableRawBufferPointer, timeOffset: UInt32, firstSequence: UInt16
     ) throws(SRTPError) {
@@ -91,7 +98,7 @@ final class ViewerStream {
     // MARK: Following the camera
 
     /// Begins with the frames that the window holds from its keyframe on.
-    func begin(with window: BurstWindow) {
+    package func begin(with window: BurstWindow) {
         guard let startFrame = window.startFrame, let first = window.burst(frame: startFrame),
             let last = window.last
         else {
@@ -116,7 +123,7 @@ final class ViewerStream {
     }
 
     /// Sends more of the window to a viewer that catches up; true when there is more to come.
-    func catchUp(_ window: BurstWindow, packets: Int) -> Bool {
+    package func catchUp(_ window: BurstWindow, packets: Int) -> Bool {
         guard case .catchingUp(var frame) = flow else { return false }
         var left = packets
         while left > 0 {
@@ -134,7 +141,7 @@ final class ViewerStream {
     }
 
     /// Sends a part of a burst as it comes.
-    func follow(_ burst: PacketBurst, _ packets: Range<Int>) {
+    package func follow(_ burst: PacketBurst, _ packets: Range<Int>) {
         switch flow {
         case .live(let from) where burst.frame >= from:
             _ = write(burst, packets)
@@ -148,7 +155,7 @@ final class ViewerStream {
     }
 
     /// The camera was interrupted: what comes next is no continuation.
-    func interrupted() { flow = .waiting }
+    package func interrupted() { flow = .waiting }
 
     private func beginStretch(at packet: Int64, _ replay: Replay?) {
         if stretches.count == Limits.stretches { stretches.removeFirst() }
@@ -158,7 +165,7 @@ final class ViewerStream {
     // MARK: Feedback
 
     /// Whether a picture loss may be answered by a replay now, and takes note that it is.
-    func mayReplay(at now: Instant) -> Bool {
+    package func mayReplay(at now: Instant) -> Bool {
         guard case .live = flow else { return false }
         if let lastReplay, now - lastReplay < Limits.replayInterval { return false }
         lastReplay = now
@@ -166,7 +173,7 @@ final class ViewerStream {
     }
 
     /// Resends what the viewer misses, within its budget (RFC 4585 §6.2.1, RFC 4588).
-    func resend(_ lost: [SequenceNumber], from window: BurstWindow) {
+    package func resend(_ lost: [SequenceNumber], from window: BurstWindow) {
         for number in lost {
             let behind = UInt16(truncatingIfNeeded: nextIndex) &- number.rawValue
             let index = nextIndex - Int64(behind)
@@ -208,7 +215,7 @@ final class ViewerStream {
     }
 
     /// What the stream's own source says of it (RFC 3550 §6.4.1).
-    func senderReport(at wallTime: WallTime, decodeTime: Int64) -> RTCPPacket {
+    package func senderReport(at wallTime: WallTime, decodeTime: Int64) -> RTCPPacket {
         .senderReport(
             SenderReport(
                 ssrc: format.ssrc, ntpTime: NTPTimestamp(wallTime),

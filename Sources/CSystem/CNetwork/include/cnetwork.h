@@ -16,6 +16,10 @@ typedef struct {
 /// `*is_dual` says which kind it is, `*bound` which port it got.
 int marsad_udp_open(uint16_t port, int buffer_bytes, int *is_dual, uint16_t *bound);
 
+/// Whether nobody has the UDP port: 0, or errno. Sockets that share a port would take each other's datagrams
+/// without a word, so a second program must find out before it opens one.
+int marsad_udp_probe(uint16_t port);
+
 /// Sends `length` bytes as datagrams of `segment` bytes each, the last one shorter (UDP_SEGMENT);
 /// `segment` 0 sends one datagram. Returns 0 or errno, never blocks.
 int marsad_udp_send(int fd, int is_dual, const marsad_endpoint *to, const void *bytes,

@@ -1,0 +1,394 @@
+// What one viewer gets, read from a real socket and opened: numbers, times, resends.
+// SPDX-License-Identifier: Apache-2.0
+
+import Live
+import NIOCore
+import Primitives
+import RTP
+import RTPFormats
+import Testing
+import WebRTC
+
+@Suite final class ViewerStreamTests {
+    private let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
+    private let sender: Sender
+    private var film: Film
+    private var window = BurstWindow()
+
+    init() throws {
+        sender = try Sender()
+        film = try Film()
+    }
+
+    deinit { scratch.deallocate() }
+
+    private func watched(
+        format: ViewerFormat = Watched.format, profile: SRTPProfile = .aeadAES128GCM,
+        firstSequence: UInt16 = 1000
+    ) throws -> Watched {
+        try Watched(
+            sender, format: format, profile: profile, firstSequence: firstSequence,
+            scratch: scratch)
+    }
+
+    /// The camera takes pictures; the viewers that follow it get them.
+    private func play(
+        _ count: Int = 1, isIDR: Bool = false, packets: Int = 3, to viewers: [Watched] = []
+    ) {
+        for index in 0..<count {
+            let burst = film.next(isIDR: isIDR && index == 0, packets: packets)
+            window.append(burst)
+            for viewer in viewers { viewer.stream.follow(burst, 0..<burst.packetCount) }
+        }
+    }
+
+    private func join(_ viewer: Watched) throws -> [Packet] {
+        viewer.stream.begin(with: window)
+        var packets: [Packet] = []
+        while viewer.stream.catchUp(window, packets: 32) { packets += try viewer.take().packets }
+        return try packets + viewer.take().packets
+    }
+
+    private func numbers(_ packets: [Packet]) -> [Int64] { packets.map(film.number) }
+
+    @Test(
+        "a viewer who joins gets the present group in a hurry, then what comes",
+        arguments: SRTPProfile.allCases)
+    func joins(profile: SRTPProfile) throws {
+        let viewer = try watched(profile: profile)
+        play(10)
+        play(20, isIDR: true, packets: 4)
+        var packets = try join(viewer)
+        #expect(viewer.stream.flow == .live(from: 30))
+        let first = try #require(packets.first)
+        let last = try #require(packets.last)
+        #expect(first.sequenceNumber.rawValue == 1000)
+        #expect(last.timestamp.distance(from: first.timestamp) < 2000)
+        let lastTime = UInt32(truncatingIfNeeded: film.bursts[29].decodeTime) &+ 0xFFFF_0000
+        #expect(last.timestamp.rawValue == lastTime)
+        play(10, packets: 5, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+        let start = film.bursts[10].firstPacket
+        #expect(numbers(packets) == Array(start..<film.bursts[39].endPacket))
+        #expect(viewer.stream.packetsSent == UInt64(packets.count))
+        let bytes = viewer.datagrams.reduce(0) { $0 + $1.readableBytes }
+        #expect(viewer.stream.bytesSent == UInt64(bytes))
+        let report = viewer.stream.senderReport(at: WallTime(microseconds: 0), decodeTime: 0)
+        guard case .senderReport(let sent) = report else { return }
+        #expect(sent.packetCount == UInt32(packets.count))
+    }
+
+    @Test("without a keyframe in the window a viewer waits for the next one")
+    func waits() throws {
+        let viewer = try watched()
+        play(5)
+        #expect(try join(viewer).isEmpty)
+        #expect(viewer.stream.flow == .waiting)
+        #expect(!viewer.stream.mayReplay(at: Instant(nanoseconds: 0)))
+        play(3, to: [viewer])
+        #expect(try viewer.take().packets.isEmpty)
+        play(3, isIDR: true, to: [viewer])
+        let packets = try viewer.take().packets
+        #expect(film.bursts[8].firstPacket == numbers(packets).first)
+        expectContinuous(packets, film)
+    }
+
+    @Test("pictures that come while a viewer catches up are neither missed nor doubled")
+    func catchesUp() throws {
+        let viewer = try watched()
+        play(20, isIDR: true, packets: 10)
+        viewer.stream.begin(with: window)
+        var packets: [Packet] = []
+        var rounds = 0
+        while viewer.stream.catchUp(window, packets: 32) {
+            rounds += 1
+            play(1, packets: 8, to: [viewer])
+            packets += try viewer.take().packets
+        }
+        #expect(rounds > 5)
+        play(3, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+        #expect(numbers(packets) == Array(0..<(try #require(window.last).endPacket)))
+    }
+
+    @Test("a viewer whose place was cut from the window begins anew with the next keyframe")
+    func tooSlow() throws {
+        let viewer = try watched()
+        play(10, isIDR: true, packets: 10)
+        viewer.stream.begin(with: window)
+        #expect(viewer.stream.catchUp(window, packets: 32))
+        var packets = try viewer.take().packets
+        play(60, isIDR: true)
+        play(60, isIDR: true)
+        #expect(!viewer.stream.catchUp(window, packets: 32))
+        #expect(viewer.stream.flow == .waiting)
+        play(2, isIDR: true, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+    }
+
+    @Test("a lost picture is answered with the group once a second, times go on rising")
+    func replay() throws {
+        let viewer = try watched()
+        var now = Instant(nanoseconds: 0)
+        play(15, isIDR: true)
+        var packets = try join(viewer)
+        // The replay lies between two pictures, for cameras of up to 60 pictures a second.
+        film.period = 1500
+        for _ in 0..<3 {
+            play(2, to: [viewer])
+            #expect(viewer.stream.mayReplay(at: now))
+            #expect(!viewer.stream.mayReplay(at: now + .milliseconds(999)))
+            packets += try viewer.take().packets
+            let again = try join(viewer)
+            #expect(numbers(again) == Array(0..<(try #require(window.last).endPacket)))
+            packets += again
+            #expect(viewer.stream.mayReplay(at: now + .seconds(1)))
+            now = now + .seconds(2)
+        }
+        play(5, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+        #expect(numbers(packets).last == (try #require(window.last).endPacket) - 1)
+    }
+
+    @Test(
+        "a replay in the middle of a burst gives the whole burst once more and nothing twice after")
+    func replayInBurst() throws {
+        let viewer = try watched()
+        play(3, isIDR: true)
+        _ = try join(viewer)
+        let burst = film.next(packets: 40)
+        window.append(burst)
+        viewer.stream.follow(burst, 0..<16)
+        _ = try viewer.take()
+        let again = try join(viewer)
+        viewer.stream.follow(burst, 16..<burst.packetCount)
+        play(1, to: [viewer])
+        let packets = try again + viewer.take().packets
+        expectContinuous(packets, film)
+        #expect(numbers(packets) == Array(0..<(try #require(window.last).endPacket)))
+    }
+
+    @Test("a full socket costs the group of pictures; numbers tell, and resends mend")
+    func congestion() throws {
+        let viewer = try watched()
+        play(3, isIDR: true)
+        var packets = try join(viewer)
+        sender.isFull = true
+        play(1, packets: 4, to: [viewer])
+        #expect(viewer.stream.flow == .waiting)
+        #expect(viewer.stream.congestions == 1)
+        play(2, to: [viewer])
+        #expect(viewer.stream.congestions == 1)
+        sender.isFull = false
+        play(2, to: [viewer])
+        #expect(try viewer.take().packets.isEmpty)
+        let lost = try #require(packets.last).sequenceNumber.advanced(by: 1)
+        play(3, isIDR: true, to: [viewer])
+        let after = try viewer.take().packets
+        let missing = try #require(after.first).sequenceNumber.distance(from: lost)
+        #expect((1...4).contains(missing))
+        expectContinuous(after, film)
+        let time = try #require(packets.last).timestamp
+        #expect(try #require(after.first).timestamp.distance(from: time) > 0)
+        viewer.stream.resend((0..<missing).map { lost.advanced(by: $0) }, from: window)
+        let mended = try viewer.take().resends
+        #expect(mended.count == missing)
+        packets += after
+        // The group that was cut short is not taken up again.
+        #expect(viewer.stream.resent == UInt64(missing))
+    }
+
+    @Test("a full socket while a viewer catches up sends it back to waiting")
+    func congestedJoin() throws {
+        let viewer = try watched()
+        play(30, isIDR: true, packets: 10)
+        sender.isFull = true
+        viewer.stream.begin(with: window)
+        #expect(!viewer.stream.catchUp(window, packets: 32))
+        #expect(viewer.stream.flow == .waiting)
+        sender.isFull = false
+        play(2, isIDR: true, to: [viewer])
+        let packets = try viewer.take().packets
+        expectContinuous(packets, film)
+        #expect(packets.count == 6)
+    }
+
+    @Test("after an interruption the viewer's numbers and times go on")
+    func interruption() throws {
+        let viewer = try watched()
+        play(3, isIDR: true)
+        var packets = try join(viewer)
+        play(4, to: [viewer])
+        window.removeAll()
+        viewer.stream.interrupted()
+        play(2, to: [viewer])
+        play(3, isIDR: true, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+        #expect(packets.count == 3 * 10)
+        // What was before is not resent any more, what is now is.
+        let numbers = packets.map(\.sequenceNumber)
+        viewer.stream.resend([numbers[3], numbers[23]], from: window)
+        let resends = try viewer.take().resends
+        #expect(resends.count == 1)
+    }
+
+    @Test("numbers roll over, and resends know on which side they are")
+    func rollOver() throws {
+        film = try Film(maxPayload: 64)
+        // The highest first number there is: the top bit is not used.
+        let viewer = try watched(firstSequence: 0xFFFF)
+        var total = 0
+        var last: Packet?
+        var hasRolledOver = false
+        while total < 40_000 {
+            play(1, isIDR: total == 0, packets: 40, to: [viewer])
+            let packets = try viewer.take().packets
+            #expect(packets.count >= 40)
+            total += packets.count
+            let run = (last.map { [$0] } ?? []) + packets
+            let isContinuous = zip(run, run.dropFirst()).allSatisfy {
+                $1.sequenceNumber.distance(from: $0.sequenceNumber) == 1
+            }
+            #expect(isContinuous)
+            if let last, let newest = packets.last,
+                newest.sequenceNumber.rawValue < last.sequenceNumber.rawValue
+            {
+                hasRolledOver = true
+                viewer.stream.resend(run.map(\.sequenceNumber), from: window)
+                let resends = try viewer.take().resends
+                #expect(try resends.map { try original($0).payload } == run.map(\.payload))
+            }
+            last = packets.last
+        }
+        #expect(hasRolledOver)
+    }
+
+    /// The packet that a resend holds.
+    private func original(_ resend: Packet) throws -> (number: UInt16, payload: ByteBuffer) {
+        var payload = resend.payload
+        let number = payload.readInteger(as: UInt16.self)
+        return (try #require(number), payload.slice())
+    }
+
+    @Test(
+        "resends have a stream of their own and say which packet they are",
+        arguments: SRTPProfile.allCases)
+    func resends(profile: SRTPProfile) throws {
+        let viewer = try watched(profile: profile)
+        play(4, isIDR: true, packets: 10)
+        var packets = try join(viewer)
+        play(4, packets: 5, to: [viewer])
+        packets += try viewer.take().packets
+        let wanted = [packets[0], packets[9], packets[17], packets[packets.count - 1]]
+        viewer.stream.resend(wanted.map(\.sequenceNumber), from: window)
+        let (rest, resends) = try viewer.take()
+        #expect(rest.isEmpty)
+        #expect(resends.count == wanted.count)
+        for (packet, resend) in zip(wanted, resends) {
+            let (number, payload) = try original(resend)
+            #expect(number == packet.sequenceNumber.rawValue)
+            #expect(payload == packet.payload)
+            #expect(resend.timestamp == packet.timestamp)
+            #expect(resend.marker == packet.marker)
+            #expect(resend.payloadType == 97)
+        }
+        for (resend, next) in zip(resends, resends.dropFirst()) {
+            #expect(next.sequenceNumber.distance(from: resend.sequenceNumber) == 1)
+        }
+        #expect(viewer.stream.resent == 4)
+        // What was not sent yet, or before the first packet, is not resent.
+        let last = try #require(packets.last).sequenceNumber
+        let before = packets[0].sequenceNumber.advanced(by: -1)
+        viewer.stream.resend([last.advanced(by: 1), last.advanced(by: 500), before], from: window)
+        #expect(try viewer.take().resends.isEmpty)
+    }
+
+    @Test(
+        "without a stream for resends the identical packet is sent",
+        arguments: SRTPProfile.allCases)
+    func identical(profile: SRTPProfile) throws {
+        var format = Watched.format
+        format.rtxPayloadType = nil
+        let viewer = try watched(format: format, profile: profile)
+        play(4, isIDR: true, packets: 6)
+        let packets = try join(viewer)
+        let sent = viewer.datagrams
+        viewer.stream.resend(packets.map(\.sequenceNumber), from: window)
+        #expect(viewer.receiver.take() == sent)
+    }
+
+    @Test("resends reach over the border between what was before a replay and after")
+    func borders() throws {
+        film = try Film(maxPayload: 64)
+        let viewer = try watched()
+        play(4, isIDR: true, packets: 4)
+        let first = try join(viewer)
+        play(2, packets: 4, to: [viewer])
+        let live = try viewer.take().packets
+        let again = try join(viewer)
+        play(2, packets: 4, to: [viewer])
+        let packets = try first + live + again + viewer.take().packets
+        expectContinuous(packets, film)
+        viewer.stream.resend(packets.map(\.sequenceNumber), from: window)
+        let resends = try viewer.take().resends
+        #expect(resends.count == packets.count)
+        for (packet, resend) in zip(packets, resends) {
+            let (number, payload) = try original(resend)
+            #expect(number == packet.sequenceNumber.rawValue)
+            #expect(payload == packet.payload)
+            #expect(resend.timestamp == packet.timestamp)
+        }
+    }
+
+    @Test("a viewer that asks for everything gets a quarter more, and a little at once")
+    func budget() throws {
+        let viewer = try watched()
+        play(1, isIDR: true, packets: 20)
+        var asked = try join(viewer)
+        var resent = 0
+        for _ in 0..<60 {
+            play(1, packets: 5, to: [viewer])
+            asked += try viewer.take().packets
+            for _ in 0..<4 {
+                viewer.stream.resend(asked.suffix(60).map(\.sequenceNumber), from: window)
+                resent += try viewer.take().resends.reduce(0) { $0 + $1.payload.readableBytes }
+            }
+        }
+        let limit = 24_000 + Double(viewer.stream.bytesSent) / 4
+        #expect(Double(resent) <= limit * 1.01)
+        #expect(Double(resent) > limit * 0.9)
+    }
+
+    @Test("where segments are refused, datagrams go out one by one, at once and for good")
+    func refused() throws {
+        let refusing = try Sender(refusesSegments: true)
+        #expect(refusing.socket.canSegment)
+        let viewer = try Watched(refusing, scratch: scratch)
+        play(5, isIDR: true, packets: 12)
+        var packets = try join(viewer)
+        #expect(!refusing.socket.canSegment)
+        play(5, packets: 12, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+        #expect(numbers(packets) == Array(0..<(try #require(window.last).endPacket)))
+        #expect(sender.socket.canSegment)
+    }
+
+    @Test("a viewer's unreachable network is no congestion")
+    func unreachable() throws {
+        let viewer = try watched()
+        play(2, isIDR: true)
+        _ = try join(viewer)
+        viewer.stream.address = TransportAddress(ipv4: 0xFFFF_FFFF, port: 9)
+        play(2, to: [viewer])
+        #expect(viewer.stream.congestions == 0)
+        viewer.stream.address = viewer.receiver.address
+        play(1, to: [viewer])
+        #expect(try viewer.take().packets.count == 3)
+    }
+}
