@@ -147,8 +147,8 @@ let package = Package(
         tests(
             "Ingest",
             [
-                "Ingest", "Database", "Domain", "Primitives", "RTSP", "H26x", "Observability",
-                nioCore, nioPosix, logging,
+                "Ingest", "Database", "Domain", "Primitives", "RTP", "RTSP", "H26x",
+                "Observability", nioCore, nioPosix, logging,
             ]),
         tests(
             "Recording",

@@ -424,19 +424,11 @@ def add_janus(options, folder, rtsp_url, result):
         say(f"no run of ours has {theirs['viewers']} viewers or more: no ratio")
         return
     # Percent of a core per viewer of the whole process, its camera connections included, in both:
-    # Janus's with most viewers, divided by ours with the next number of viewers that is not smaller.
-    # With more viewers than Janus our cameras' share is spread wider, so the second ratio leaves what
-    # each process needs without viewers out.
-    pairs = [
-        (run["viewers"], run["joined"], cores, idle) for run, cores, idle in (
-            (theirs, theirs["cpu_cores"], peer["idle_cpu_cores"]),
-            (ours, ours["server"]["cpu_cores"], result["idle_cpu_cores"]))]
-    whole = [cores / joined for _, joined, cores, _ in pairs]
-    above = [(cores - idle) / joined for _, joined, cores, idle in pairs]
-    result.update({
-        "ratio_viewers": [viewers for viewers, _, _, _ in pairs],
-        "ratio_cpu_per_viewer": round(whole[0] / whole[1], 2),
-        "ratio_cpu_per_viewer_above_idle": round(above[0] / above[1], 2) if above[1] > 0 else None})
+    # Janus's with most viewers, divided by ours with the next number of viewers that is not smaller
+    # (the same number where --viewers has it; with a larger one our cameras' share is spread wider).
+    result["ratio_viewers"] = [theirs["viewers"], ours["viewers"]]
+    result["ratio_cpu_per_viewer"] = round(
+        theirs["cpu_percent_per_viewer"] / (100 * ours["server"]["cpu_cores"] / ours["joined"]), 2)
 
 
 def parse():

@@ -292,6 +292,9 @@ def measure(python, place, janus, api, address, cameras, viewers, seconds):
         "rss_mb": round(memory, 1),
         "packets_per_second_per_viewer": round(sum(rates) / len(rates), 1),
         "packets_per_second_least": round(min(rates), 1),
+        "bits_per_second_per_viewer": round(8 / len(times) * sum(
+            (end["bytes"] - start["bytes"]) / (end["at"] - start["at"])
+            for start, end in zip(first, last))),
         "lost": sum(end["lost"] - start["lost"] for start, end in zip(first, last)),
         "join_ms": {f"p{share}": round(percentile(times, share), 1) for share in (50, 99)},
         # Below one core each, and nothing lost: the viewers did not hold Janus back.
@@ -311,12 +314,14 @@ class Viewer:
     def __init__(self):
         self.opened = 0
         self.packets = 0
+        self.bytes = 0
         self.lost = 0
         self.sequence = None
         self.receives = asyncio.Event()
 
-    def count(self, data):
+    def count(self, data, size):
         self.packets += 1
+        self.bytes += size
         sequence = data[2] << 8 | data[3]
         if self.sequence is not None:
             ahead = sequence - self.sequence & 0xFFFF
@@ -353,7 +358,7 @@ class Counter:
                     if buffer[0] >> 6 != 2:
                         protocol.datagram_received(bytes(buffer[:size]), sender)
                     elif not 192 <= buffer[1] <= 223:
-                        viewer.count(buffer)
+                        viewer.count(buffer, size)
             except OSError:
                 # Empty, or closed from afar, which the counts show.
                 pass
@@ -380,7 +385,7 @@ async def view(api, address, viewers, step, offset, rate, cameras):
         """aiortc calls this with each media packet whose SRTP was authentic."""
         viewer = by_transport[transport]
         viewer.opened += 1
-        viewer.count(data)
+        viewer.count(data, len(data))
         viewer.receives.set()
         if viewer.opened == OPENED:
             for protocol in transport.transport._connection._protocols:
@@ -432,6 +437,7 @@ async def view(api, address, viewers, step, offset, rate, cameras):
         usage = resource.getrusage(resource.RUSAGE_SELF)
         tell({"sample": {
             "at": time.monotonic(), "packets": [viewer.packets for viewer in all_viewers],
+            "bytes": sum(viewer.bytes for viewer in all_viewers),
             "lost": sum(viewer.lost for viewer in all_viewers),
             "cpu": usage.ru_utime + usage.ru_stime}})
 

@@ -67,7 +67,7 @@ struct CameraBody: Encodable {
     var status: String
     var supportsPtz = false
     var recording: Bool
-    var origin = "RTSP"
+    var origin: String
     var resolution: String?
     var codec: String?
     var bitrateKbps: Int
@@ -84,6 +84,7 @@ struct CameraBody: Encodable {
         source = camera.source.rawValue
         status = Self.status(state)
         recording = state.isRecording
+        origin = camera.origin.rawValue
         stream = StreamBody(state)
         resolution = stream.resolution
         codec = stream.codec

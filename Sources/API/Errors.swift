@@ -43,6 +43,10 @@ extension MarsadError.Code {
             .init(
                 status: 404, english: "There is no such reservation",
                 arabic: "لا يوجد حجز بهذا المعرّف")
+        case .conflict:
+            .init(
+                status: 409, english: "Something else is doing this already",
+                arabic: "هناك جهة أخرى تقوم بذلك بالفعل")
         case .preconditionFailed:
             .init(
                 status: 412, english: "The session has changed meanwhile",

@@ -50,7 +50,10 @@ struct Gateway: RouterMiddleware {
         } catch {
             response = try errorResponse(error, context)
         }
-        if context.endpointPath?.contains("/whep") == true {
+        let isNegotiation = ["/whep", "/whip"].contains {
+            context.endpointPath?.contains($0) == true
+        }
+        if isNegotiation {
             // Errors, too: a page of another origin could not read why, or when to come back.
             for field in Routes.shared { response.headers[field.name] = field.value }
         }

@@ -85,7 +85,13 @@ extension Routes {
             }
             return try jsonResponse(ClockBody(clock, now: services.world.wallTime()))
         }
-        group.patch(":id/whep/:session") { request, context in try await patch(request, context) }
+        group.patch(":id/whep/:session") { request, context in
+            let (camera, session, _) = try await session(request, context)
+            return try await patch(request) { fragment, ifMatch in
+                try await services.node.patchViewer(
+                    session, of: camera, fragment: fragment, ifMatch: ifMatch)
+            }
+        }
         group.delete(":id/whep/:session") { request, context in
             let (_, session, reservation) = try await session(request, context)
             guard await services.node.closeViewer(session) else { throw MarsadError(.notFound) }
@@ -96,29 +102,43 @@ extension Routes {
 
     private func join(_ request: Request, _ context: MarsadRequestContext) async throws -> Response
     {
-        var request = request
         let camera = try await camera(context)
         let reservation = try await services.reservations.check(try bearer(request), for: camera.id)
-        guard request.isOf(Self.descriptionType) else { throw MarsadError(.unsupportedMediaType) }
-        let offer = try await request.collectBody(upTo: Self.descriptionBytes)
+        let offer = try await self.offer(request)
         let state = await services.node.states()[camera.id] ?? StreamState()
         guard state.status == .active else {
             throw MarsadError(
                 .cameraUnavailable, status: 409,
                 details: ["camera_id": camera.id.rawValue, "retry_after": "2"])
         }
-        let answer = try await services.node.openViewer(of: camera.id, offer: String(buffer: offer))
+        let answer = try await services.node.openViewer(of: camera.id, offer: offer)
         guard await services.reservations.bind(answer.sessionID, to: reservation) else {
             _ = await services.node.closeViewer(answer.sessionID)
             throw MarsadError(.tokenExpired)
         }
+        return created(
+            answer, at: "/api/v1/live/\(camera.id)/whep/\(answer.sessionID)",
+            relays: relays(of: reservation))
+    }
+
+    // MARK: What WHEP and WHIP share
+
+    /// The offer of a POST.
+    func offer(_ request: Request) async throws -> String {
+        var request = request
+        guard request.isOf(Self.descriptionType) else { throw MarsadError(.unsupportedMediaType) }
+        return String(buffer: try await request.collectBody(upTo: Self.descriptionBytes))
+    }
+
+    /// The answer to it.
+    func created(_ answer: ViewerAnswer, at location: String, relays: [ICEServer]) -> Response {
         var headers = Self.shared
         headers[.contentType] = Self.descriptionType
-        headers[.location] = "/api/v1/live/\(camera.id)/whep/\(answer.sessionID)"
+        headers[.location] = location
         headers[.eTag] = "\"\(answer.etag)\""
         headers[.acceptPatch] = Self.fragmentType
-        // For clients that know WHEP alone: one link a relay (WHEP draft, STUN/TURN configuration).
-        for relay in relays(of: reservation) {
+        // For clients that know these protocols alone: one link a relay (RFC 9725 §4.6).
+        for relay in relays {
             let link =
                 "<\(relay.url)>; rel=\"ice-server\"; username=\"\(relay.username)\"; "
                 + "credential=\"\(relay.credential.reveal())\"; credential-type=\"password\""
@@ -129,16 +149,15 @@ extension Routes {
             body: .init(byteBuffer: ByteBuffer(string: answer.description)))
     }
 
-    private func patch(_ request: Request, _ context: MarsadRequestContext) async throws -> Response
-    {
+    /// A PATCH with a fragment, given to `take` with its If-Match.
+    func patch(
+        _ request: Request,
+        _ take: (_ fragment: String, _ ifMatch: String?) async throws -> ViewerPatch
+    ) async throws -> Response {
         var request = request
-        let (camera, session, _) = try await session(request, context)
         guard request.isOf(Self.fragmentType) else { throw MarsadError(.unsupportedMediaType) }
         let fragment = try await request.collectBody(upTo: Self.descriptionBytes)
-        let result = try await services.node.patchViewer(
-            session, of: camera, fragment: String(buffer: fragment),
-            ifMatch: request.headers[.ifMatch])
-        switch result {
+        switch try await take(String(buffer: fragment), request.headers[.ifMatch]) {
         case .accepted:
             return Response(status: .noContent, headers: Self.shared)
         case .restarted(let etag, let text):
@@ -165,11 +184,11 @@ extension Routes {
         return (camera.id, session, reservation)
     }
 
-    private func relays(of reservation: String) -> [ICEServer] {
+    func relays(of reservation: String) -> [ICEServer] {
         services.relays.servers(for: reservation, at: services.world.wallTime())
     }
 
-    private func bearer(_ request: Request) throws(MarsadError) -> String {
+    func bearer(_ request: Request) throws(MarsadError) -> String {
         guard let value = request.headers[.authorization] else { throw MarsadError(.missingToken) }
         let parts = value.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer", parts[1].utf8.count <= 512
@@ -190,13 +209,13 @@ extension Routes {
     }
 
     /// HEAD says what is spoken here (WHEP draft, discovery).
-    private func discovered() -> Response {
+    func discovered() -> Response {
         var headers = Self.shared
         headers[.contentType] = Self.descriptionType
         return Response(status: .ok, headers: headers)
     }
 
-    private func preflight() -> Response {
+    func preflight() -> Response {
         var headers = Self.shared
         headers[.accessControlAllowMethods] = "OPTIONS, GET, HEAD, POST, PATCH, DELETE"
         headers[.accessControlAllowHeaders] = "Authorization, Content-Type, If-Match, X-Request-ID"

@@ -65,6 +65,7 @@ package struct Routes: Sendable {
         cameras(router.group("api/v1/cameras"))
         live(router.group("api/v1/live"))
         whep(router.group("api/v1/live"))
+        whip(router.group("api/v1/ingest"))
         streams(router.group("api/v1/stream"))
         playback(router.group("api/v1/playback"))
         refuseOtherMethods(router)

@@ -49,32 +49,47 @@ package enum RecordingMode: String, Sendable {
     case off = "OFF"
 }
 
+/// How a camera's video comes here.
+package enum CameraOrigin: String, Sendable {
+    /// This server connects to it.
+    case rtsp = "RTSP"
+    /// It, or an encoder for it, connects to this server and publishes (RFC 9725).
+    case whip = "WHIP"
+}
+
 /// A camera's row.
 package struct Camera: Sendable, Equatable {
     package var id: CameraID
     package var name: String
     package var nameArabic: String
     package var source: Source
-    /// Where its stream is, with credentials where it has them; never printed.
+    package var origin: CameraOrigin
+    /// Where its stream is, with credentials where it has them; never printed. Empty for one that
+    /// publishes.
     package var address: Redacted<String>
     package var recordingMode: RecordingMode
     /// Days its recordings are kept; `nil` for the installation's default.
     package var retentionDays: Int?
+    /// The SHA-256 of what its publisher shows, in hexadecimal; `nil` for one that does not publish.
+    package var publishTokenHash: String?
     package var createdAt: WallTime
     package var updatedAt: WallTime
 
     package init(
         id: CameraID, name: String, nameArabic: String, source: Source,
-        address: Redacted<String>, recordingMode: RecordingMode = .continuous,
-        retentionDays: Int? = nil, createdAt: WallTime
+        origin: CameraOrigin = .rtsp, address: Redacted<String>,
+        recordingMode: RecordingMode = .continuous, retentionDays: Int? = nil,
+        publishTokenHash: String? = nil, createdAt: WallTime
     ) {
         self.id = id
         self.name = name
         self.nameArabic = nameArabic
         self.source = source
+        self.origin = origin
         self.address = address
         self.recordingMode = recordingMode
         self.retentionDays = retentionDays
+        self.publishTokenHash = publishTokenHash
         self.createdAt = createdAt
         self.updatedAt = createdAt
     }

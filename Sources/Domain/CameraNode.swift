@@ -18,7 +18,7 @@ package struct Keyframe: Sendable {
     }
 }
 
-/// A node's answer to a viewer.
+/// A node's answer to a viewer, or to a publisher.
 package struct ViewerAnswer: Sendable {
     /// 128 random bits, in hexadecimal.
     package var sessionID: String
@@ -47,7 +47,7 @@ package struct LiveClock: Sendable {
     }
 }
 
-/// What became of a viewer's SDP fragment.
+/// What became of the SDP fragment of a viewer or a publisher.
 package enum ViewerPatch: Sendable {
     case accepted
     case restarted(etag: String, fragment: String)
@@ -73,6 +73,14 @@ package protocol CameraNode: Sendable {
     ) async throws(MarsadError) -> ViewerPatch
     /// Ends a session at once (the viewer left, or may no longer watch); false where there is none.
     func closeViewer(_ session: String) async -> Bool
+    /// Answers the WebRTC offer of a camera that publishes; one publisher at a time has the camera.
+    func openPublisher(of id: CameraID, offer: String) async throws(MarsadError) -> ViewerAnswer
+    /// As `patchViewer`, for a publisher's session.
+    func patchPublisher(
+        _ session: String, of id: CameraID, fragment: String, ifMatch: String?
+    ) async throws(MarsadError) -> ViewerPatch
+    /// Ends a publisher's session; false where the camera has none of that name.
+    func closePublisher(_ session: String, of id: CameraID) async -> Bool
     /// The newest pair of RTP and wall time of a camera's live stream.
     func liveClock(of id: CameraID) async -> LiveClock?
     /// Connected viewers by camera.

@@ -19,6 +19,7 @@ package struct MarsadError: Error, Sendable, Equatable {
         case cameraNotFound = "CAMERA_NOT_FOUND"
         case recordingNotFound = "RECORDING_NOT_FOUND"
         case reservationNotFound = "RESERVATION_NOT_FOUND"
+        case conflict = "CONFLICT"
         case preconditionFailed = "PRECONDITION_FAILED"
         case preconditionRequired = "PRECONDITION_REQUIRED"
         case unprocessable = "UNPROCESSABLE"

@@ -16,7 +16,9 @@ struct CameraCommand: AsyncParsableCommand {
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Add a camera and print its id.")
 
-        @Argument(help: "Its address, rtsp://user:password@host:port/path.") var url: String
+        @Argument(help: "Its address, rtsp://user:password@host:port/path.") var url: String?
+        @Flag(help: "It publishes by WHIP instead of having an address; its token is shown once.")
+        var whip = false
         @Option(help: "Its name.") var name: String
         @Option(help: "Its name in Arabic.") var nameAr = ""
         @Option(help: "The agency that owns it: capital letters, digits and _.") var source =
@@ -24,15 +26,10 @@ struct CameraCommand: AsyncParsableCommand {
         @Flag(help: "Show it without recording it.") var noRecording = false
         @Option(help: "Days its recordings are kept, instead of retention.days.")
         var retentionDays: Int?
-        @OptionGroup var options: ServerOptions
+        @OptionGroup var options: FolderOptions
 
         func run() async throws {
-            do {
-                _ = try RTSPURL(parsing: url)
-            } catch {
-                throw ConfigurationError(
-                    description: "url: not an rtsp:// address (\(error.reason))")
-            }
+            try checkAddress()
             guard let source = Source(source) else {
                 throw ConfigurationError(
                     description: "--source is \"\(source)\"; allowed: A–Z, 0–9 and _, up to 32")
@@ -48,23 +45,64 @@ struct CameraCommand: AsyncParsableCommand {
             let folder = try await DataFolder.open(
                 try options.configuration().text("data"), world: world, exclusive: false)
             guard let id = CameraID(world.makeID()) else { return }
+            let token = whip ? PublishToken.make(world: world) : nil
             try await folder.cameras.put(
                 Camera(
-                    id: id, name: name, nameArabic: nameAr, source: source, address: Redacted(url),
+                    id: id, name: name, nameArabic: nameAr, source: source,
+                    origin: whip ? .whip : .rtsp, address: Redacted(url ?? ""),
                     recordingMode: noRecording ? .off : .continuous,
-                    retentionDays: retentionDays, createdAt: world.wallTime()))
-            if options.json { try printJSON(["id": id.rawValue]) } else { print(id.rawValue) }
+                    retentionDays: retentionDays, publishTokenHash: token.map(PublishToken.hash),
+                    createdAt: world.wallTime()))
+            try show(id, token)
+        }
+
+        private func checkAddress() throws {
+            guard let url else {
+                if whip { return }
+                throw ConfigurationError(
+                    description: "url: an rtsp:// address is needed, or --whip")
+            }
+            guard !whip else {
+                throw ConfigurationError(
+                    description: "--whip: a camera that publishes has no address")
+            }
+            do {
+                _ = try RTSPURL(parsing: url)
+            } catch {
+                throw ConfigurationError(
+                    description: "url: not an rtsp:// address (\(error.reason))")
+            }
+        }
+
+        /// The id alone goes to standard output, for scripts.
+        private func show(_ id: CameraID, _ token: Redacted<String>?) throws {
+            let configuration = try options.configuration()
+            let address =
+                "http://\(configuration.text("http.host")):\(configuration.number("http.port"))"
+                + "/api/v1/ingest/\(id)/whip"
+            if options.json {
+                var body = ["id": id.rawValue]
+                if let token {
+                    body["whip_url"] = address
+                    body["token"] = token.reveal()
+                }
+                return try printJSON(body)
+            }
+            print(id.rawValue)
+            guard let token else { return }
+            complain("publish to \(address) with this token, shown once: \(token.reveal())")
         }
     }
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the cameras.")
-        @OptionGroup var options: ServerOptions
+        @OptionGroup var options: FolderOptions
 
         private struct Line: Encodable {
             var id: String
             var source: String
             var name: String
+            var origin: String
             var recording_mode: String
         }
 
@@ -74,7 +112,7 @@ struct CameraCommand: AsyncParsableCommand {
             let lines = try await folder.cameras.all().map {
                 Line(
                     id: $0.id.rawValue, source: $0.source.rawValue, name: $0.name,
-                    recording_mode: $0.recordingMode.rawValue)
+                    origin: $0.origin.rawValue, recording_mode: $0.recordingMode.rawValue)
             }
             guard options.json else {
                 for line in lines { print(line.id, line.source, line.recording_mode, line.name) }
@@ -88,7 +126,7 @@ struct CameraCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a camera; its recordings stay.")
         @Argument(help: "Its id.") var id: String
-        @OptionGroup var options: ServerOptions
+        @OptionGroup var options: FolderOptions
 
         func run() async throws {
             let world = World.system

@@ -97,8 +97,14 @@ struct Configuration {
     /// - Parameters:
     ///   - flags: by key name, as given on the command line.
     ///   - file: a YAML file; its keys may be nested or dotted.
-    init(flags: [String: String], environment: [String: String], file: String?) throws {
-        for key in ConfigurationKey.all { values[key.name] = (key.defaultValue, "default") }
+    ///   - overrides: what the command takes for defaults.
+    init(
+        flags: [String: String], environment: [String: String], file: String?,
+        overrides: [String: String] = [:]
+    ) throws {
+        for key in ConfigurationKey.all {
+            values[key.name] = (overrides[key.name] ?? key.defaultValue, "default")
+        }
         if let file {
             for (name, value) in try Self.read(file) { try set(name, value, origin: file) }
         }
@@ -106,7 +112,11 @@ struct Configuration {
             if let value = environment[key.environmentName] {
                 try set(key.name, value, origin: key.environmentName)
             } else if let path = environment[key.environmentName + "_FILE"] {
-                let value = try String(contentsOfFile: path, encoding: .utf8)
+                guard let value = try? String(contentsOfFile: path, encoding: .utf8) else {
+                    throw ConfigurationError(
+                        description: "\(key.environmentName)_FILE is \"\(path)\"; "
+                            + "allowed: a file that can be read")
+                }
                 try set(key.name, ConfigurationKey.trimmed(value), origin: path)
             }
         }

@@ -37,13 +37,17 @@ final class InProcessNode: CameraNode {
     func assign(_ camera: Camera) async {
         let known = assigned.withLock { $0.updateValue(camera, forKey: camera.id) }
         guard known != camera else { return }
-        if known != nil { await ingest.unassign(camera.id) }
+        if known != nil {
+            await live.closePublisher(of: camera.id)
+            await ingest.unassign(camera.id)
+        }
         if camera.recordingMode == .continuous { await recording.prepare(camera) }
         await ingest.assign(camera)
     }
 
     func unassign(_ id: CameraID) async {
         assigned.withLock { _ = $0.removeValue(forKey: id) }
+        await live.closePublisher(of: id)
         await ingest.unassign(id)
     }
 
@@ -74,6 +78,29 @@ final class InProcessNode: CameraNode {
     }
 
     func closeViewer(_ session: String) async -> Bool { await live.close(session) }
+
+    func openPublisher(of id: CameraID, offer: String) async throws(MarsadError) -> ViewerAnswer {
+        // One that was added this moment is not assigned yet.
+        guard let feed = ingest.published(id) else {
+            throw MarsadError(
+                .cameraUnavailable, details: ["camera_id": id.rawValue, "retry_after": "2"])
+        }
+        return try await live.publish(
+            id, offer: offer, on: feed.eventLoop,
+            to: PublisherSink(
+                begin: { feed.begin(payloadType: $0, clockRate: $1) },
+                receive: { feed.receive($0, at: $1) }, end: { feed.end(at: $0) }))
+    }
+
+    func patchPublisher(
+        _ session: String, of id: CameraID, fragment: String, ifMatch: String?
+    ) async throws(MarsadError) -> ViewerPatch {
+        try await live.patchPublisher(session, of: id, fragment: fragment, ifMatch: ifMatch)
+    }
+
+    func closePublisher(_ session: String, of id: CameraID) async -> Bool {
+        await live.closePublisher(session, of: id)
+    }
 
     func liveClock(of id: CameraID) async -> LiveClock? { await live.clock(of: id) }
 

@@ -35,12 +35,22 @@ struct DataFolder {
                 description: "data is \"\(path)\"; allowed: a folder that can be written")
         }
         if exclusive { try lock(path) }
-        let database = try SQLiteEngine(path: path + "/marsad.sqlite")
-        try await Migrator(engine: database).migrate(at: world.wallTime())
+        let database: SQLiteEngine
+        do {
+            database = try await openDatabase(in: path, world: world)
+        } catch DatabaseError.full where SpaceReserve(dataFolder: path).release() {
+            database = try await openDatabase(in: path, world: world)
+        }
         let key = try instanceKey(path + "/instance.key", world: world)
         return DataFolder(
             path: path, database: database, instanceKey: key,
             cameras: CameraStore(database: database, instanceKey: key))
+    }
+
+    private static func openDatabase(in path: String, world: World) async throws -> SQLiteEngine {
+        let database = try SQLiteEngine(path: path + "/marsad.sqlite")
+        try await Migrator(engine: database).migrate(at: world.wallTime())
+        return database
     }
 
     /// Held until the process ends; the descriptor is meant to stay open.
@@ -260,10 +270,9 @@ struct Installation: Service {
         var assigned: [CameraID: Camera] = [:]
         while !Task.isCancelled {
             if let cameras = try? await folder.cameras.all() {
-                for camera in cameras where assigned[camera.id] != camera {
-                    await node.assign(camera)
-                    assigned[camera.id] = camera
-                }
+                let changed = cameras.filter { assigned[$0.id] != $0 }
+                await assign(changed)
+                for camera in changed { assigned[camera.id] = camera }
                 let present = Set(cameras.map(\.id))
                 for gone in assigned.keys.filter({ !present.contains($0) }).sorted() {
                     await node.unassign(gone)
@@ -272,6 +281,18 @@ struct Installation: Service {
                 }
             }
             do { try await Task.sleep(for: .seconds(2)) } catch { return }
+        }
+    }
+}
+
+extension Installation {
+    /// A few at a time: after a crash each has a file to be read first.
+    private func assign(_ cameras: [Camera]) async {
+        await withTaskGroup(of: Void.self) { group in
+            for (index, camera) in cameras.enumerated() {
+                if index >= 8 { await group.next() }
+                group.addTask { await node.assign(camera) }
+            }
         }
     }
 }

@@ -37,6 +37,8 @@ struct Marsad: AsyncParsableCommand {
                 Glibc.exit(2)
             }
             if code == .success { exit(withError: error) }
+            // The command has said why itself.
+            if let code = error as? ExitCode { Glibc.exit(code.rawValue) }
             complain("\(error)")
             Glibc.exit(1)
         }

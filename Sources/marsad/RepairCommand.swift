@@ -11,7 +11,7 @@ struct Repair: AsyncParsableCommand {
         abstract: "Adopt recordings without a row; cut unfinished ends; never delete.")
 
     @Flag(help: "Change nothing, only tell.") var dryRun = false
-    @OptionGroup var options: ServerOptions
+    @OptionGroup var options: FolderOptions
 
     private struct Result: Encodable {
         var adopted: [String]
@@ -32,9 +32,13 @@ struct Repair: AsyncParsableCommand {
         let result = Result(
             adopted: report.adopted, trimmed_bytes: report.trimmed,
             quarantined: report.quarantined, damaged: report.damaged, failed: report.failed)
-        if options.json { return try printJSON(result) }
-        complain(
-            "\(result.adopted.count) adopted, \(result.trimmed_bytes.count) trimmed, "
-                + "\(result.quarantined.count) quarantined, \(result.failed.count) failed")
+        if options.json {
+            try printJSON(result)
+        } else {
+            complain(
+                "\(result.adopted.count) adopted, \(result.trimmed_bytes.count) trimmed, "
+                    + "\(result.quarantined.count) quarantined, \(result.failed.count) failed")
+        }
+        if !report.failed.isEmpty { throw ExitCode(1) }
     }
 }

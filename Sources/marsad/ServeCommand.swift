@@ -11,21 +11,21 @@ import Logging
 import NIOCore
 import Observability
 
-/// The flags that every command with a server takes; each is a configuration key.
-struct ServerOptions: ParsableArguments {
+/// The flags that every command with a data folder takes.
+struct FolderOptions: ParsableArguments {
     @Option(help: "A YAML file of configuration keys.") var config: String?
     @Option(help: "The data folder.") var data: String?
-    @Option(help: "The HTTP port; 0 takes a free one.") var httpPort: String?
-    @Option(help: "The HTTP address (loopback, until accounts exist).") var httpHost: String?
     @Option(name: .customLong("set"), help: "Any configuration key, as key=value.")
     var settings: [String] = []
-    @Flag(help: "Print every key, its value and where it came from, and stop.") var printConfig =
-        false
-    @Flag(help: "Print the ready line as JSON on stdout.") var json = false
+    @Flag(help: "Print JSON on stdout.") var json = false
 
-    /// - Parameter overrides: what a command changes of the defaults; the user's own values win.
-    func configuration(overrides: [String: String] = [:]) throws -> Configuration {
-        var flags: [String: String] = [:]
+    /// - Parameters:
+    ///   - flags: keys that the command has flags of its own for.
+    ///   - overrides: what a command changes of the defaults; the user's own values win.
+    func configuration(
+        flags given: [String: String] = [:], overrides: [String: String] = [:]
+    ) throws -> Configuration {
+        var flags = given
         for setting in settings {
             guard let equals = setting.firstIndex(of: "=") else {
                 throw ConfigurationError(description: "--set \(setting): expected key=value")
@@ -33,14 +33,29 @@ struct ServerOptions: ParsableArguments {
             flags[String(setting[..<equals])] = String(setting[setting.index(after: equals)...])
         }
         if let data { flags["data"] = data }
+        return try Configuration(
+            flags: flags, environment: ProcessInfo.processInfo.environment, file: config,
+            overrides: overrides)
+    }
+}
+
+/// The flags that every command with a server takes; each is a configuration key.
+struct ServerOptions: ParsableArguments {
+    @OptionGroup var folder: FolderOptions
+    @Option(help: "The HTTP port; 0 takes a free one.") var httpPort: String?
+    @Option(help: "The HTTP address (loopback, until accounts exist).") var httpHost: String?
+    @Flag(help: "Print every key, its value and where it came from, and stop.") var printConfig =
+        false
+
+    /// Whether the ready line goes to stdout as JSON, and the log to stderr.
+    var json: Bool { folder.json }
+
+    /// - Parameter overrides: what a command changes of the defaults; the user's own values win.
+    func configuration(overrides: [String: String] = [:]) throws -> Configuration {
+        var flags: [String: String] = [:]
         if let httpPort { flags["http.port"] = httpPort }
         if let httpHost { flags["http.host"] = httpHost }
-        var environment = ProcessInfo.processInfo.environment
-        for (key, value) in overrides {
-            let name = "MARSAD_" + key.uppercased().replacingOccurrences(of: ".", with: "_")
-            if environment[name] == nil { environment[name] = value }
-        }
-        return try Configuration(flags: flags, environment: environment, file: config)
+        return try folder.configuration(flags: flags, overrides: overrides)
     }
 }
 

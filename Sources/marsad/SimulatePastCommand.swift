@@ -22,7 +22,7 @@ extension Simulate {
 
         @Option(help: "How many hours until now.") var hours = 24
         @OptionGroup var scenes: SceneOptions
-        @OptionGroup var options: ServerOptions
+        @OptionGroup var options: FolderOptions
 
         private static let bytesAhead = 4 << 20
         private static let framesAtOnce = 256

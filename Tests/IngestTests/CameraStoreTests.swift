@@ -49,6 +49,25 @@ import Testing
         }
     }
 
+    @Test("a camera that publishes has no address, and of its token the hash alone")
+    func publishing() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            var camera = try camera()
+            camera.origin = .whip
+            camera.address = Redacted("")
+            camera.publishTokenHash = PublishToken.hash(Redacted("secret"))
+            try await store.put(camera)
+            #expect(try await store.camera(camera.id) == camera)
+            let row = try await engine.query(
+                Statement("SELECT origin, rtsp_url, publish_token_sha256 FROM cameras")
+            ).first
+            #expect(try row?.text("origin") == "WHIP")
+            #expect(try row?.optionalText("rtsp_url") == nil)
+            #expect(try row?.text("publish_token_sha256") == camera.publishTokenHash)
+        }
+    }
+
     @Test("cameras are listed in the order they were added")
     func order() async throws {
         try await withDatabase { engine, _ in

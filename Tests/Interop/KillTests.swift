@@ -66,6 +66,9 @@ extension InteropTests {
             _ server: ServerProgram, _ id: String, _ stretches: [Stretch], since: WallTime
         ) async throws {
             let timeline = try await server.timeline(id, since, .present)
+            // Each time without the program is a gap, and nothing else is.
+            #expect(
+                timeline.gaps.count == stretches.count, "camera \(id): \(timeline.gaps)")
             for stretch in stretches {
                 let from = stretch.online + .seconds(1)
                 let to = stretch.killed + .milliseconds(-2500)

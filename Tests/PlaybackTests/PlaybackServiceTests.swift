@@ -27,6 +27,15 @@ struct BlankNode: CameraNode {
     ) async throws(MarsadError) -> ViewerPatch {
         throw MarsadError(.notFound)
     }
+    func openPublisher(of id: CameraID, offer: String) async throws(MarsadError) -> ViewerAnswer {
+        throw MarsadError(.cameraUnavailable)
+    }
+    func patchPublisher(
+        _ session: String, of id: CameraID, fragment: String, ifMatch: String?
+    ) async throws(MarsadError) -> ViewerPatch {
+        throw MarsadError(.notFound)
+    }
+    func closePublisher(_ session: String, of id: CameraID) async -> Bool { false }
     func liveClock(of id: CameraID) async -> LiveClock? { nil }
     func closeViewer(_ session: String) async -> Bool { false }
     func viewers() async -> [CameraID: Int] { [:] }

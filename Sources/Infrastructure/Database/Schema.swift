@@ -6,7 +6,10 @@
 package enum Schema {
     /// Every step, in order.
     package static let migrations = [
-        Migration(number: 1, name: "recording", sql: recording)
+        Migration(number: 1, name: "recording", sql: recording),
+        Migration(number: 2, name: "publishing") { _ in
+            ["ALTER TABLE cameras ADD COLUMN publish_token_sha256 TEXT"]
+        },
     ]
 
     /// Names of column types that the engines do not share.

@@ -54,6 +54,27 @@ package struct Packet: Sendable {
         payload = bytes
     }
 
+    private init(
+        resent packet: Packet, number: UInt16, payload: ByteBuffer, _ type: UInt8, _ source: SSRC
+    ) {
+        marker = packet.marker
+        payloadType = type
+        sequenceNumber = SequenceNumber(rawValue: number)
+        timestamp = packet.timestamp
+        ssrc = source
+        self.payload = payload
+    }
+
+    /// The packet that this one of a resend stream carries (RFC 4588 §4); `nil` for one that carries
+    /// none, like the padding by which senders probe a path.
+    package func resent(payloadType: UInt8, ssrc: SSRC) -> Packet? {
+        var rest = payload
+        guard let number = rest.readInteger(as: UInt16.self), rest.readableBytes > 0 else {
+            return nil
+        }
+        return Packet(resent: self, number: number, payload: rest, payloadType, ssrc)
+    }
+
     /// The bytes of a packet with a plain 12-byte header.
     package static func serialize(
         marker: Bool, payloadType: UInt8, sequenceNumber: SequenceNumber, timestamp: RTPTimestamp,

@@ -20,23 +20,30 @@ package struct CameraStore: Sendable {
 
     /// Adds a camera, or changes the one with this id.
     package func put(_ camera: Camera) async throws {
-        let sealed = try seal(camera.address.reveal(), for: camera.id)
+        let address: DatabaseValue =
+            switch camera.origin {
+            case .rtsp: .text(try seal(camera.address.reveal(), for: camera.id))
+            case .whip: .null
+            }
         try await database.execute(
             Statement(
                 """
                 INSERT INTO cameras (id, name, name_ar, source, origin, rtsp_url, recording_mode,
-                    retention_days, created_at, updated_at)
-                VALUES (?, ?, ?, ?, 'RTSP', ?, ?, ?, ?, ?)
+                    retention_days, publish_token_sha256, created_at, updated_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_ar = excluded.name_ar,
-                    source = excluded.source, rtsp_url = excluded.rtsp_url,
+                    source = excluded.source, origin = excluded.origin,
+                    rtsp_url = excluded.rtsp_url,
                     recording_mode = excluded.recording_mode,
-                    retention_days = excluded.retention_days, updated_at = excluded.updated_at,
-                    deleted_at = NULL
+                    retention_days = excluded.retention_days,
+                    publish_token_sha256 = excluded.publish_token_sha256,
+                    updated_at = excluded.updated_at, deleted_at = NULL
                 """,
                 [
                     .text(camera.id.rawValue), .text(camera.name), .text(camera.nameArabic),
-                    .text(camera.source.rawValue), .text(sealed),
+                    .text(camera.source.rawValue), .text(camera.origin.rawValue), address,
                     .text(camera.recordingMode.rawValue), DatabaseValue(camera.retentionDays),
+                    DatabaseValue(camera.publishTokenHash),
                     .integer(camera.createdAt.microseconds),
                     .integer(camera.updatedAt.microseconds),
                 ]))
@@ -65,13 +72,20 @@ package struct CameraStore: Sendable {
     }
 
     private func camera(_ row: Row) throws -> Camera {
-        guard let id = CameraID(try row.text("id")), let source = Source(try row.text("source"))
+        guard let id = CameraID(try row.text("id")), let source = Source(try row.text("source")),
+            let origin = CameraOrigin(rawValue: try row.text("origin"))
         else { throw DatabaseError.wrongType(column: "id") }
+        let address =
+            switch origin {
+            case .rtsp: try unseal(try row.text("rtsp_url"), for: id)
+            case .whip: ""
+            }
         var camera = Camera(
             id: id, name: try row.text("name"), nameArabic: try row.optionalText("name_ar") ?? "",
-            source: source, address: Redacted(try unseal(try row.text("rtsp_url"), for: id)),
+            source: source, origin: origin, address: Redacted(address),
             recordingMode: RecordingMode(rawValue: try row.text("recording_mode")) ?? .off,
             retentionDays: try row.optionalInteger("retention_days").map { Int($0) },
+            publishTokenHash: try row.optionalText("publish_token_sha256"),
             createdAt: WallTime(microseconds: try row.integer("created_at")))
         camera.updatedAt = WallTime(microseconds: try row.integer("updated_at"))
         return camera

@@ -12,7 +12,7 @@ import RTP
 import RTSP
 
 /// Owns a camera's connection and feed. Created, used and dropped on one event loop.
-final class CameraSupervisor: RTSPClientDelegate {
+final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
     private let camera: Camera
     private let feed: CameraFeed
     private let status: CameraStatus

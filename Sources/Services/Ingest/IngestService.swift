@@ -41,6 +41,13 @@ final class IngestShared: Sendable {
     func returnConnectPermit() { connects.withLock { $0 -= 1 } }
 }
 
+/// One camera of this process, by whichever way its video comes; on its event loop.
+protocol AssignedCamera: AnyObject {
+    func start()
+    /// Gives the camera up and tells its consumers.
+    func stop()
+}
+
 /// Assigns cameras to event loops and keeps each connected until it is given up.
 package final class IngestService: Sendable {
     /// Makes the consumers of one camera's feed, on the camera's event loop.
@@ -50,7 +57,9 @@ package final class IngestService: Sendable {
         var camera: Camera
         var status: CameraStatus
         var eventLoop: any EventLoop
-        var supervisor: NIOLoopBound<SupervisorBox>
+        var source: NIOLoopBound<any AssignedCamera>
+        /// How the publisher of a camera that publishes reaches it.
+        var published: PublishedFeed?
     }
 
     private let assignments = Mutex<[CameraID: Assignment]>([:])
@@ -79,23 +88,33 @@ package final class IngestService: Sendable {
         let loop = group.next()
         let makeSinks = makeSinks
         let shared = shared
-        let supervisor = try? await loop.submit {
-            let supervisor = CameraSupervisor(
-                camera: camera, status: status, sinks: makeSinks(camera, loop), shared: shared,
-                eventLoop: loop)
-            return NIOLoopBound(SupervisorBox(supervisor: supervisor), eventLoop: loop)
+        let assigned = try? await loop.submit {
+            let sinks = makeSinks(camera, loop)
+            switch camera.origin {
+            case .rtsp:
+                let source: any AssignedCamera = CameraSupervisor(
+                    camera: camera, status: status, sinks: sinks, shared: shared, eventLoop: loop)
+                return (NIOLoopBound(source, eventLoop: loop), PublishedFeed?.none)
+            case .whip:
+                let source = PublishedCamera(
+                    camera: camera, status: status, sinks: sinks, shared: shared, eventLoop: loop)
+                return (
+                    NIOLoopBound(source as any AssignedCamera, eventLoop: loop),
+                    PublishedFeed(source, on: loop)
+                )
+            }
         }.get()
-        guard let supervisor else { return }
+        guard let (source, published) = assigned else { return }
         let assignment = Assignment(
-            camera: camera, status: status, eventLoop: loop, supervisor: supervisor)
+            camera: camera, status: status, eventLoop: loop, source: source, published: published)
         assignments.withLock { $0[camera.id] = assignment }
-        loop.execute { supervisor.value.supervisor.start() }
+        loop.execute { source.value.start() }
     }
 
     /// Gives a camera up; returns when its consumers were told.
     package func unassign(_ id: CameraID) async {
         guard let gone = assignments.withLock({ $0.removeValue(forKey: id) }) else { return }
-        try? await gone.eventLoop.submit { gone.supervisor.value.supervisor.stop() }.get()
+        try? await gone.eventLoop.submit { gone.source.value.stop() }.get()
     }
 
     /// Gives all cameras up (graceful shutdown).
@@ -107,17 +126,15 @@ package final class IngestService: Sendable {
         assignments.withLock { $0.mapValues(\.status) }.mapValues { $0.read().stream }
     }
 
+    /// How a publisher reaches a camera; `nil` for one that does not publish.
+    package func published(_ id: CameraID) -> PublishedFeed? {
+        assignments.withLock { $0[id]?.published }
+    }
+
     /// The newest keyframe and its parameter sets; also while the camera is down.
     package func keyframe(of id: CameraID) -> (AccessUnit, ParameterSets)? {
         let contents = assignments.withLock { $0[id]?.status }?.read()
         guard let unit = contents?.keyframe, let sets = contents?.parameterSets else { return nil }
         return (unit, sets)
     }
-}
-
-/// Carries the supervisor through `NIOLoopBound`, which keeps it on its loop.
-private final class SupervisorBox {
-    let supervisor: CameraSupervisor
-
-    init(supervisor: CameraSupervisor) { self.supervisor = supervisor }
 }

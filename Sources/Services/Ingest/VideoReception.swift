@@ -44,14 +44,15 @@ package struct VideoReception {
     }
 
     package mutating func receive(rtp bytes: ByteBuffer, at now: Instant) -> Outcome {
-        var outcome = Outcome()
-        let packet: Packet
         do {
-            packet = try Packet(validating: bytes)
+            return receive(try Packet(validating: bytes), at: now)
         } catch {
-            outcome.discarded.append(.malformedPacket)
-            return outcome
+            return Outcome(discarded: [.malformedPacket])
         }
+    }
+
+    package mutating func receive(_ packet: Packet, at now: Instant) -> Outcome {
+        var outcome = Outcome()
         guard packet.payloadType == track.payloadType else { return outcome }
         switch receiver.receive(packet, at: now) {
         case .duplicate, .reordered:
@@ -63,6 +64,8 @@ package struct VideoReception {
             depacketizer.loss()
             outcome.discarded.append(.packetLoss)
         }
+        // Nothing but padding, by which senders probe a path: it has a number, and no more.
+        guard packet.payload.readableBytes > 0 else { return outcome }
         do {
             let cameraTime = unwrapper.unwrap(packet.timestamp)
             guard var unit = try depacketizer.push(packet, decodeTime: cameraTime) else {

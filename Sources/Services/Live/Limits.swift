@@ -44,6 +44,8 @@ enum Limits {
     static let answeredNumbers = 1024
     /// Stretches of a viewer's stream that resends can reach back into.
     static let stretches = 4
+    /// A publisher that sends nothing for this long may be replaced by another one.
+    static let publisherSilence = Duration.seconds(5)
     /// Send and receive buffer of each loop's socket.
     static let socketBytes = 4 << 20
     static let reservation = Duration.seconds(60)

@@ -45,8 +45,8 @@ final class LiveLoop {
     private let socket: LiveSocket
     private let scratch: UnsafeMutableRawBufferPointer
     private var others: [Handle] = []
-    private var sessions: [String: ViewerSession] = [:]
-    private var byFragment: [String: ViewerSession] = [:]
+    private var sessions: [String: LiveSession] = [:]
+    private var byFragment: [String: LiveSession] = [:]
     private var routes: [TransportAddress: Route] = [:]
     private var groups: [CameraID: ViewerGroup] = [:]
     private var ticker: RepeatedTask?
@@ -54,7 +54,7 @@ final class LiveLoop {
     /// Whose packets come from an address. The kernel spreads one port's datagrams over all loops'
     /// sockets by address, so a session's may arrive anywhere.
     private enum Route {
-        case here(ViewerSession)
+        case here(LiveSession)
         case loop(Handle)
     }
 
@@ -167,7 +167,12 @@ final class LiveLoop {
         }
     }
 
-    func session(_ id: String) -> ViewerSession? { sessions[id] }
+    func add(_ session: PublisherSession) {
+        sessions[session.id] = session
+        index(session)
+    }
+
+    func session(_ id: String) -> LiveSession? { sessions[id] }
 
     func viewers(of id: CameraID) -> Int { groups[id]?.viewers.count ?? 0 }
 
@@ -180,7 +185,7 @@ final class LiveLoop {
     }
 
     /// The fragments of a session may have changed.
-    func index(_ session: ViewerSession) {
+    func index(_ session: LiveSession) {
         let accepted = session.peer.acceptedFragments
         guard accepted != session.fragments else { return }
         for fragment in session.fragments { byFragment[fragment] = nil }
@@ -188,7 +193,7 @@ final class LiveLoop {
         session.fragments = accepted
     }
 
-    private func drain(_ session: ViewerSession, at now: Instant) {
+    private func drain(_ session: LiveSession, at now: Instant) {
         while let output = session.peer.pollOutput() {
             switch output {
             case .send(let bytes, let address):
@@ -196,23 +201,34 @@ final class LiveLoop {
             case .selected(let address):
                 selected(address, by: session)
             case .connected(let keys):
-                session.keys = keys
-                begin(session, keys, at: now)
+                if let publisher = session as? PublisherSession {
+                    publisher.begin()
+                    shared.connected(session.id)
+                } else if let viewer = session as? ViewerSession {
+                    viewer.keys = keys
+                    begin(viewer, keys, at: now)
+                }
             case .rtcp(let packets):
-                guard let group = groups[session.cameraID] else { break }
-                session.receive(packets, in: group, at: now)
-            case .rtp:
-                break
+                if let publisher = session as? PublisherSession {
+                    publisher.receive(packets, at: now)
+                } else if let viewer = session as? ViewerSession,
+                    let group = groups[session.cameraID]
+                {
+                    viewer.receive(packets, in: group, at: now)
+                }
+            case .rtp(let packet):
+                // A viewer has nothing to send.
+                (session as? PublisherSession)?.receive(rtp: packet, at: now)
             case .ended(let reason):
                 ended(session, reason, at: now)
             }
         }
     }
 
-    private func selected(_ address: TransportAddress, by session: ViewerSession) {
+    private func selected(_ address: TransportAddress, by session: LiveSession) {
         if session.address != address { forget(session) }
         session.address = address
-        session.stream?.address = address
+        (session as? ViewerSession)?.stream?.address = address
         // Two viewers behind one address cannot be: the newest proof of it counts.
         routes[address] = .here(session)
         let handle = Handle(self)
@@ -222,7 +238,7 @@ final class LiveLoop {
     }
 
     /// Another session may have proved since that the address is its own.
-    private func forget(_ session: ViewerSession) {
+    private func forget(_ session: LiveSession) {
         guard let address = session.address, case .here(let owner)? = routes[address],
             owner === session
         else { return }
@@ -254,13 +270,17 @@ final class LiveLoop {
         }
     }
 
-    private func ended(_ session: ViewerSession, _ reason: PeerEnd, at now: Instant) {
+    private func ended(_ session: LiveSession, _ reason: PeerEnd, at now: Instant) {
         guard sessions.removeValue(forKey: session.id) != nil else { return }
         for fragment in session.fragments { byFragment[fragment] = nil }
         forget(session)
-        if let stream = session.stream {
+        if let stream = (session as? ViewerSession)?.stream {
             groups[session.cameraID]?.leave(stream, at: now)
             shared.metrics.add(stream)
+        }
+        if let publisher = session as? PublisherSession {
+            publisher.end(at: now)
+            shared.metrics.add(publisher.stream)
         }
         shared.metrics.add(session.peer.discards)
         shared.ended(session.id, reason)
@@ -270,21 +290,22 @@ final class LiveLoop {
 
     private func tick() {
         let now = shared.world.now()
-        var due: [ViewerSession] = []
-        for session in sessions.values {
-            let isDue = session.peer.deadline.map { $0 <= now } ?? false
-            if isDue || session.nextReport <= now { due.append(session) }
-        }
-        for session in due {
+        for session in sessions.values.filter({ $0.isDue(at: now) }) {
             session.peer.advance(to: now)
-            if session.nextReport <= now, let group = groups[session.cameraID] {
-                report(session, group, at: now)
+            if let viewer = session as? ViewerSession, viewer.nextReport <= now,
+                let group = groups[session.cameraID]
+            {
+                report(viewer, group, at: now)
             }
+            (session as? PublisherSession)?.advance(to: now)
             drain(session, at: now)
         }
         for (id, group) in groups {
             guard let since = group.emptySince, now - since > Limits.idleGroup else { continue }
-            if sessions.values.contains(where: { $0.cameraID == id }) { continue }
+            let hasViewers = sessions.values.contains {
+                $0 is ViewerSession && $0.cameraID == id
+            }
+            if hasViewers { continue }
             groups[id] = nil
             let handle = Handle(self)
             shared.camera(id)?.run { $0.unwatch(from: handle) }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Observability
+import RTPFormats
 import WebRTC
 
 /// Handles are made once; what a session counted is added when it ends.
@@ -22,6 +23,10 @@ final class LiveMetrics: Sendable {
     private let packets: Counter
     private let resends: Counter
     private let congestions: Counter
+    private let received: Counter
+    private let lost: Counter
+    private let requested: Counter
+    private let keyframes: Counter
     private let discards: [Discard: Counter]
 
     init(registry: MetricsRegistry) {
@@ -40,6 +45,16 @@ final class LiveMetrics: Sendable {
         congestions = registry.counter(
             "cctv_webrtc_congestions_total",
             help: "Groups of pictures cut short because the socket was full.")
+        received = registry.counter(
+            "cctv_webrtc_packets_received_total",
+            help: "RTP packets received from publishers that have left.")
+        lost = registry.counter(
+            "cctv_webrtc_packets_lost_total",
+            help: "RTP packets of publishers that never came, resends included.")
+        requested = registry.counter(
+            "cctv_webrtc_resends_requested_total", help: "RTP packets asked of publishers again.")
+        keyframes = registry.counter(
+            "cctv_webrtc_keyframes_requested_total", help: "Keyframes asked of publishers.")
         discards = Dictionary(
             uniqueKeysWithValues: Discard.allCases.map { reason in
                 let counter = registry.counter(
@@ -67,6 +82,13 @@ final class LiveMetrics: Sendable {
         packets.increment(by: stream.packetsSent)
         resends.increment(by: stream.resent)
         congestions.increment(by: stream.congestions)
+    }
+
+    func add(_ stream: PublisherStream) {
+        received.increment(by: stream.received)
+        lost.increment(by: stream.lost)
+        requested.increment(by: stream.requested)
+        keyframes.increment(by: stream.keyframesRequested)
     }
 
     func add(_ counts: PeerSession.Discards) {

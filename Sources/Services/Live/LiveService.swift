@@ -15,11 +15,11 @@ import WebRTC
 
 /// The viewers of this node's cameras.
 package final class LiveService: Sendable {
-    private let shared: LiveShared
-    private let identity: DTLSIdentity
-    private let loops: [LiveLoop.Handle]
+    let shared: LiveShared
+    let identity: DTLSIdentity
+    let loops: [LiveLoop.Handle]
     private let channels: [any Channel]
-    private let candidates: [Candidate]
+    let candidates: [Candidate]
     private let logger: Logger
     /// The UDP port of all sessions.
     package let port: Int
@@ -148,9 +148,7 @@ package final class LiveService: Sendable {
             throw MarsadError(error)
         }
         let id = world.secureRandomBytes(16).hex
-        guard shared.admit(id, .init(loop: loop, cameraID: cameraID)) else {
-            throw MarsadError(.overloaded, details: ["retry_after": "1"])
-        }
+        try shared.admit(id, .init(loop: loop, cameraID: cameraID))
         let etag = world.secureRandomBytes(8).hex
         let identity = identity
         _ = try? await loop.submit { loop in
@@ -175,13 +173,20 @@ package final class LiveService: Sendable {
     package func patch(
         _ id: String, of cameraID: CameraID, fragment text: String, ifMatch: String?
     ) async throws(MarsadError) -> ViewerPatch {
+        try await patch(id, of: cameraID, as: .viewer, fragment: text, ifMatch: ifMatch)
+    }
+
+    func patch(
+        _ id: String, of cameraID: CameraID, as role: LiveShared.Role, fragment text: String,
+        ifMatch: String?
+    ) async throws(MarsadError) -> ViewerPatch {
         let fragment: TrickleFragment
         do throws(OfferError) {
             fragment = try TrickleFragment(parsing: ByteBuffer(string: text))
         } catch {
             throw MarsadError(error)
         }
-        guard let place = shared.place(id), place.cameraID == cameraID else {
+        guard let place = shared.place(id), place.cameraID == cameraID, place.role == role else {
             throw MarsadError(.notFound)
         }
         guard let ifMatch else { throw MarsadError(.preconditionRequired) }
@@ -213,7 +218,7 @@ package final class LiveService: Sendable {
 
     /// Ends a session; false where there is none.
     package func close(_ id: String) async -> Bool {
-        guard let place = shared.place(id) else { return false }
+        guard let place = shared.place(id), place.role == .viewer else { return false }
         return (try? await place.loop.submit { $0.close(id) }) ?? false
     }
 
@@ -222,7 +227,7 @@ package final class LiveService: Sendable {
         try? await shared.camera(id)?.submit { $0.pair }
     }
 
-    private static func offer(_ text: String) throws(MarsadError) -> Offer {
+    static func offer(_ text: String) throws(MarsadError) -> Offer {
         do throws(OfferError) {
             return try Offer(parsing: ByteBuffer(string: text))
         } catch {
@@ -255,12 +260,17 @@ extension MarsadError {
         MarsadError(.cameraUnavailable, status: 409, details: ["retry_after": "2"])
     }
 
+    static func hasPublisher(_ id: CameraID) -> MarsadError {
+        MarsadError(.conflict, details: ["camera_id": id.rawValue, "retry_after": "5"])
+    }
+
     init(_ error: OfferError) {
         switch error {
         case .malformed(let reason):
             self.init(.invalidSDP, details: ["reason": String(reason.prefix(200))])
         case .wrongDirection:
-            self.init(.invalidSDP, details: ["reason": "the direction is not receiving"])
+            self.init(
+                .invalidSDP, details: ["reason": "the direction is not that of this address"])
         case .unsupported(let reason):
             self.init(.unprocessable, details: ["reason": String(reason.prefix(200))])
         }
@@ -269,7 +279,7 @@ extension MarsadError {
 
 extension World {
     /// Eight bytes of the cryptographic source as a number.
-    fileprivate var secureRandom: @Sendable () -> UInt64 {
+    var secureRandom: @Sendable () -> UInt64 {
         let bytes = secureRandomBytes
         return { bytes(8).reduce(0) { $0 << 8 | UInt64($1) } }
     }

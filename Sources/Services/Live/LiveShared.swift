@@ -13,15 +13,24 @@ final class LiveShared: Sendable {
     /// tells nothing).
     static let canonicalName = "marsad"
 
+    /// Which way a session's media goes.
+    enum Role: Sendable {
+        case viewer
+        case publisher
+    }
+
     /// Where a session lives.
     struct Place: Sendable {
         var loop: LiveLoop.Handle
         var cameraID: CameraID
+        var role = Role.viewer
         var isConnected = false
     }
 
     private struct State: Sendable {
         var cameras: [CameraID: LiveCamera.Handle] = [:]
+        /// The session that has a camera to publish.
+        var publishers: [CameraID: String] = [:]
         var sessions: [String: Place] = [:]
         var handshakes = 0
     }
@@ -62,20 +71,24 @@ final class LiveShared: Sendable {
 
     // MARK: Sessions
 
-    /// Takes a place for a session that begins; false when there are too many already, in all or in
-    /// their handshakes.
-    func admit(_ id: String, _ place: Place) -> Bool {
-        let counts: (sessions: Int, handshakes: Int)? = state.withLock {
-            guard $0.sessions.count < Limits.sessions, $0.handshakes < Limits.handshakes else {
-                return nil
+    /// Takes a place for a session that begins; not when there are too many already, in all or in
+    /// their handshakes, nor for a second publisher of a camera.
+    func admit(_ id: String, _ place: Place) throws(MarsadError) {
+        let result = state.withLock { state -> Result<(Int, Int), MarsadError> in
+            guard state.sessions.count < Limits.sessions, state.handshakes < Limits.handshakes
+            else { return .failure(MarsadError(.overloaded, details: ["retry_after": "1"])) }
+            if place.role == .publisher {
+                guard state.publishers[place.cameraID] == nil else {
+                    return .failure(.hasPublisher(place.cameraID))
+                }
+                state.publishers[place.cameraID] = id
             }
-            $0.sessions[id] = place
-            $0.handshakes += 1
-            return ($0.sessions.count, $0.handshakes)
+            state.sessions[id] = place
+            state.handshakes += 1
+            return .success((state.sessions.count, state.handshakes))
         }
-        guard let counts else { return false }
-        metrics.sessions(total: counts.sessions, handshakes: counts.handshakes)
-        return true
+        let (sessions, handshakes) = try result.get()
+        metrics.sessions(total: sessions, handshakes: handshakes)
     }
 
     func connected(_ id: String) {
@@ -90,7 +103,10 @@ final class LiveShared: Sendable {
     func ended(_ id: String, _ reason: PeerEnd) {
         let counts = state.withLock { state in
             if state.sessions[id]?.isConnected == false { state.handshakes -= 1 }
-            state.sessions[id] = nil
+            let gone = state.sessions.removeValue(forKey: id)
+            if let camera = gone?.cameraID, state.publishers[camera] == id {
+                state.publishers[camera] = nil
+            }
             return (state.sessions.count, state.handshakes)
         }
         metrics.sessions(total: counts.0, handshakes: counts.1)
@@ -99,22 +115,26 @@ final class LiveShared: Sendable {
 
     func place(_ id: String) -> Place? { state.withLock { $0.sessions[id] } }
 
+    /// The session that publishes a camera.
+    func publisher(of id: CameraID) -> String? { state.withLock { $0.publishers[id] } }
+
     /// Connected viewers by camera.
     func viewers() -> [CameraID: Int] {
         state.withLock { state in
             var counts: [CameraID: Int] = [:]
-            for place in state.sessions.values where place.isConnected {
+            for place in state.sessions.values where place.isConnected && place.role == .viewer {
                 counts[place.cameraID, default: 0] += 1
             }
             return counts
         }
     }
 
-    /// Sessions of a camera on each loop, connected or not.
+    /// Viewers' sessions of a camera on each loop, connected or not.
     func load(of id: CameraID) -> [Int: Int] {
         state.withLock { state in
             var counts: [Int: Int] = [:]
-            for place in state.sessions.values where place.cameraID == id {
+            for place in state.sessions.values
+            where place.cameraID == id && place.role == .viewer {
                 counts[place.loop.index, default: 0] += 1
             }
             return counts

@@ -8,23 +8,11 @@ import RTP
 import WebRTC
 
 /// Everything of one viewer on its loop.
-final class ViewerSession {
-    let id: String
-    let cameraID: CameraID
-    /// Changes with each ICE restart; the strong validator of PATCH (RFC 9725 §4.3.1).
-    var etag: String
-    let answer: Answer
-    let peer: PeerSession
+final class ViewerSession: LiveSession {
     var stream: ViewerStream?
     var keys: KeyingMaterial?
     let format: ViewerFormat
-    /// The viewer's half of its ICE names; another one in a fragment asks for a restart.
-    var remoteFragment: String
-    /// Under which its other packets find it, from its first check on.
-    var address: TransportAddress?
     private var answered = AnsweredNumbers()
-    /// Under which STUN messages find it.
-    var fragments: [String] = []
     var nextReport: Instant
     /// Of the newest receiver report, 0…1.
     var lossRatio = 0.0
@@ -35,15 +23,12 @@ final class ViewerSession {
         id: String, cameraID: CameraID, etag: String, answer: Answer, peer: PeerSession,
         format: ViewerFormat, at now: Instant
     ) {
-        self.id = id
-        self.cameraID = cameraID
-        self.etag = etag
-        self.answer = answer
-        self.peer = peer
         self.format = format
-        remoteFragment = answer.remoteICE.ufrag
         nextReport = now
+        super.init(id: id, cameraID: cameraID, etag: etag, answer: answer, peer: peer)
     }
+
+    override func isDue(at now: Instant) -> Bool { nextReport <= now || super.isDue(at: now) }
 
     /// What a report of the viewer asks for.
     func receive(_ packets: [RTCPPacket], in group: ViewerGroup, at now: Instant) {

@@ -14,6 +14,7 @@ package struct RecordingService: Sendable {
     private let index: RecordingIndex
     private let syncInterval: Duration
     private let defaultRetentionDays: Int
+    private let reserve: SpaceReserve
 
     package init(
         shared: RecordingShared, index: RecordingIndex, syncInterval: Duration,
@@ -23,6 +24,7 @@ package struct RecordingService: Sendable {
         self.index = index
         self.syncInterval = syncInterval
         self.defaultRetentionDays = defaultRetentionDays
+        reserve = SpaceReserve(dataFolder: shared.dataFolder)
     }
 
     /// Learns where the camera's recording ended, so that the time until it goes on becomes a gap.
@@ -32,6 +34,10 @@ package struct RecordingService: Sendable {
         while !shared.isSettled(camera.id), shared.world.now() < deadline {
             do { try await Task.sleep(for: .milliseconds(10)) } catch { break }
         }
+        // What a crash left unfinished is where the recording ended: repair takes the rest beside.
+        await SegmentRepair(
+            dataFolder: shared.dataFolder, index: index, shared: shared, pool: shared.pool
+        ).adoptNewest(of: camera, at: shared.world.wallTime())
         let end = try? await index.lastEnd(of: camera.id)
         let lasting = try? await index.lastOutage(of: camera.id)
         var outage = end.map { Outage(since: $0, reason: .restart) }
@@ -73,10 +79,17 @@ package struct RecordingService: Sendable {
     /// good is put aside, so that the other cameras' entries go on: repair finds the file.
     private func write(_ entry: RecordingShared.Entry) async {
         var wait = Duration.milliseconds(200)
+        var wasFull = false
         while true {
             do throws(DatabaseError) {
-                return try await writeOnce(entry)
+                try await writeOnce(entry)
+                if wasFull { try? await makeRoom() }
+                return
             } catch {
+                if error == .full {
+                    wasFull = true
+                    reserve.release()
+                }
                 shared.logger.error(
                     "the index could not be written",
                     metadata: ["event": "index_failed", "error": "\(error)"])
@@ -143,14 +156,18 @@ package struct RecordingService: Sendable {
     private func keepRetention() async {
         while true {
             do { try await Task.sleep(for: Limits.retentionInterval) } catch { return }
-            do {
-                try await removeExpired()
-                try await makeRoom()
-            } catch {
-                shared.logger.error(
-                    "retention failed",
-                    metadata: ["event": "retention_failed", "error": "\(error)"])
+            for step in [removeExpired, makeRoom] {
+                do {
+                    try await step()
+                } catch {
+                    shared.logger.error(
+                        "retention failed",
+                        metadata: ["event": "retention_failed", "error": "\(error)"])
+                    if error as? DatabaseError == .full { reserve.release() }
+                }
             }
+            let reserve = reserve
+            try? await shared.pool.runIfActive { reserve.restore() }
         }
     }
 
@@ -158,7 +175,7 @@ package struct RecordingService: Sendable {
         let expired = try await index.expired(
             at: shared.world.wallTime(), defaultDays: defaultRetentionDays,
             count: Limits.removalsAtOnce)
-        for segment in expired { try await remove(segment) }
+        for segment in expired { try await remove(segment, because: "past its retention") }
     }
 
     /// By measured free bytes, not by what the rows add up to: others write to the volume too.
@@ -175,23 +192,23 @@ package struct RecordingService: Sendable {
         guard now.share >= Limits.cleanFromUsedShare else { return }
         for segment in try await index.oldest(count: Limits.removalsAtOnce) {
             guard now.share > Limits.cleanToUsedShare else { return }
-            try await remove(segment)
+            try await remove(segment, because: "the disk is full")
             now = try await used()
         }
     }
 
     /// Mark the row → unlink → fsync the folder → drop the row: a crash between any two is finished
     /// by the next repair.
-    private func remove(_ segment: Segment) async throws {
+    private func remove(_ segment: Segment, because reason: String) async throws {
         try await index.markForRemoval(segment.id)
         let path = shared.dataFolder + "/" + segment.path
         try await shared.pool.runIfActive { try SegmentFile.remove(path) }
         try await index.remove(segment.id)
-        shared.logger.info(
+        shared.logger.notice(
             "segment removed",
             metadata: [
                 "event": "segment_removed", "camera_id": "\(segment.cameraID)",
-                "source": "\(segment.source)",
+                "source": "\(segment.source)", "path": "\(segment.path)", "reason": "\(reason)",
             ])
     }
 }

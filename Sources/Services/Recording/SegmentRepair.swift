@@ -69,6 +69,26 @@ package struct SegmentRepair: Sendable {
         return report
     }
 
+    /// The camera's newest folder alone: what it was recording when the program before ended.
+    func adoptNewest(of camera: Camera, at now: WallTime) async {
+        var folder = "recordings/\(camera.source)/\(camera.id)"
+        let root = dataFolder
+        var report = RepairReport()
+        // …/yyyy/mm/dd
+        for _ in 0..<3 {
+            let place = root + "/" + folder
+            let newest = try? await blocking { try SegmentFile.list(place).folders.max() }
+            guard let newest else { return }
+            folder += "/" + newest
+        }
+        let place = root + "/" + folder
+        guard let found = try? await blocking({ try SegmentFile.list(place).files }) else {
+            return
+        }
+        let paths = found.filter { $0.hasSuffix(".mp4") }.map { folder + "/" + $0 }.sorted()
+        await repair(paths, in: folder, at: now, &report)
+    }
+
     private func blocking<T: Sendable>(_ work: @escaping @Sendable () throws -> T) async throws -> T
     {
         guard let pool else { return try work() }

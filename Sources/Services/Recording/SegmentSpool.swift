@@ -99,6 +99,8 @@ final class SegmentSpool {
                     try SegmentFile.write(head, to: descriptor, at: 0)
                 } catch {
                     SegmentFile.closeQuietly(descriptor)
+                    // Nothing was recorded into it: a full disk must not fill up with empty names.
+                    try? SegmentFile.remove(root + "/" + path)
                     throw error
                 }
                 return OpenFile(
