@@ -401,17 +401,21 @@ def run_live(options, folder):
         "idle_cpu_cores": idle["cpu_cores"], "runs": runs, "exit_status": status,
         "is_complete": is_complete}
     if not options.no_peer:
-        add_janus(options, folder, rtsp_url, result)
+        add_janus(options, folder, simulator, rtsp_url, result)
     return result, is_complete
 
 
-def add_janus(options, folder, rtsp_url, result):
+def add_janus(options, folder, simulator, rtsp_url, result):
     """The same cameras by Janus, with fewer viewers: its clients cost more than ours."""
     numbers = [int(text) for text in options.peer_viewers.split(",")]
     try:
         peer = janus.measure_janus(folder, rtsp_url, options.cameras, numbers, options.seconds)
+        if simulator.child.poll() is not None:
+            raise BenchError("without cameras nothing was sent")
     except BenchError as problem:
         # Our own numbers stand without the peer's.
+        if simulator.child.poll() is not None:
+            problem = f"the simulator ended ({simulator.child.returncode}): {simulator.tail()}"
         say(f"NOT COMPARED WITH JANUS: {problem}")
         result.update({"peer": None, "peer_missing": str(problem)})
         return
