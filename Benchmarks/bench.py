@@ -449,7 +449,7 @@ def parse():
     parser.add_argument("--bitrate", help="2M; playback 64k")
     parser.add_argument("--prepares", type=int, default=500, help="playback sessions to start")
     parser.add_argument("--seed", type=int, default=1, help="of the random ranges")
-    parser.add_argument("--viewers", default="100,200,500,1000", help="live: one run for each number")
+    parser.add_argument("--viewers", default="100,150,200,500,1000", help="live: one run for each number")
     parser.add_argument("--join-rate", type=int, default=100, help="live: viewers that join a second")
     parser.add_argument("--recorded", action="store_true", help="live: record all cameras meanwhile")
     parser.add_argument(

@@ -6,6 +6,7 @@
 Starts nothing but the browser. Prints one line a check and "N passed, N failed"; exits 1 on failure.
 """
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -14,6 +15,10 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+
+# The folder above holds what the test programs share.
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from checks import Checks  # noqa: E402
 
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
@@ -40,21 +45,6 @@ return [...document.querySelectorAll(arguments[0])].map(e => {
           text: e.innerText};
 });
 """
-
-
-class Checks:
-    """Counts checks and prints each as it ends."""
-
-    def __init__(self):
-        self.passed = 0
-        self.failed = 0
-
-    def check(self, ok, sentence, detail=""):
-        self.passed += bool(ok)
-        self.failed += not ok
-        suffix = f" ({detail})" if detail and not ok else ""
-        print(f"{'ok  ' if ok else 'FAIL'} {sentence}{suffix}", flush=True)
-        return bool(ok)
 
 
 def until(seconds, condition):

@@ -27,6 +27,10 @@ import aioice.stun
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
+# The folder above holds what the test programs share.
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from checks import Checks  # noqa: E402
+
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 NOBODY = "00000000-0000-4000-8000-00000000dead"
@@ -47,21 +51,6 @@ AUDIO = "\r\n".join([
     "a=ice-pwd:abcdefghijklmnopqrstuvwx", "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
     "a=setup:actpass", "a=mid:1", "a=recvonly", "a=rtcp-mux", "a=rtpmap:111 opus/48000/2", "",
 ])
-
-
-class Checks:
-    """Counts checks and prints each as it ends."""
-
-    def __init__(self):
-        self.passed = 0
-        self.failed = 0
-
-    def check(self, ok, sentence, detail=""):
-        self.passed += bool(ok)
-        self.failed += not ok
-        suffix = f" ({detail})" if detail and not ok else ""
-        print(f"{'ok  ' if ok else 'FAIL'} {sentence}{suffix}", flush=True)
-        return bool(ok)
 
 
 class Answer:

@@ -29,6 +29,10 @@ import urllib.request
 import aiortc
 from aioice import stun, turn
 
+# The folder above holds what the test programs share.
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from checks import Checks  # noqa: E402
+
 MARSAD = os.path.join(
     os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), ".build", "release",
     "marsad")
@@ -52,21 +56,6 @@ userdb={folder}/turn.db
 pidfile={folder}/turn.pid
 log-file=stdout
 """
-
-
-class Checks:
-    """Counts checks and prints each as it ends."""
-
-    def __init__(self):
-        self.passed = 0
-        self.failed = 0
-
-    def check(self, ok, sentence, detail=""):
-        self.passed += bool(ok)
-        self.failed += not ok
-        suffix = f" ({detail})" if detail and not ok else ""
-        print(f"{'ok  ' if ok else 'FAIL'} {sentence}{suffix}", flush=True)
-        return bool(ok)
 
 
 # MARK: Programs
