@@ -1,7 +1,8 @@
 # Measures the server from outside, beside ffmpeg doing the same work: one JSON object on stdout.
 # SPDX-License-Identifier: Apache-2.0
 """ingest: connect and keep live. record: also write files. playback: prepare and first media.
-live: WebRTC viewers, by a load client of its own that checks every packet and frame; beside Janus."""
+live: WebRTC viewers, by a load client of its own that checks every packet and frame; beside Janus.
+wall: the page in a browser, all cameras at once: until all move, and how old what it shows is."""
 
 import argparse
 import datetime
@@ -23,6 +24,7 @@ from procs import BenchError, Program, end_all, machine, percentile, say, spread
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MARSAD = os.path.join(ROOT, ".build", "release", "marsad")
+BROWSER_PYTHON = os.path.join(ROOT, ".venv", "bin", "python")
 SCENES = os.path.join(ROOT, ".build", "bench-scenes")
 PEER_CAMERAS = 20
 PEER_SECONDS = 60
@@ -435,11 +437,40 @@ def add_janus(options, folder, simulator, rtsp_url, result):
         theirs["cpu_percent_per_viewer"] / (100 * ours["server"]["cpu_cores"] / ours["joined"]), 2)
 
 
+def run_wall(options, folder):
+    """The benchmark wall: a browser beside the server, which are measured over the same time."""
+    if not os.path.exists(BROWSER_PYTHON):
+        raise BenchError("a browser is needed: scripts/bootstrap test installs it")
+    data = os.path.join(folder, "data")
+    simulator, rtsp_url = simulate(options, folder)
+    add_cameras(options, data, rtsp_url, options.recorded)
+    server, client = serve(options, folder, data, 300)
+    browser = Program(
+        "browser",
+        [BROWSER_PYTHON, os.path.join(ROOT, "Benchmarks", "wall.py"),
+         "--url", f"http://{client.host}", "--tiles", str(options.cameras), "--fps", str(options.fps),
+         "--seconds", str(options.seconds)], folder)
+    found = measure(server, simulator, options.seconds)
+    try:
+        browser.child.wait(timeout=options.seconds + 90)
+    except subprocess.TimeoutExpired:
+        raise BenchError("the browser does not end: " + browser.tail()) from None
+    with open(browser.out_path, encoding="utf-8") as file:
+        text = file.read()
+    if browser.child.returncode != 0 or not text:
+        raise BenchError("the browser failed: " + browser.tail())
+    shown = json.loads(text)
+    result = {"benchmark": "wall", "cameras": options.cameras, "seconds": options.seconds, **shown,
+              "server": found, "exit_status": server.stop()}
+    return result, shown["by_webrtc"] == options.cameras and bool(shown["glass_to_glass_ms"])
+
+
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "benchmark", nargs="?", default="record", choices=["ingest", "record", "playback", "live"])
-    parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50)")
+        "benchmark", nargs="?", default="record",
+        choices=["ingest", "record", "playback", "live", "wall"])
+    parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50; wall 16)")
     parser.add_argument("--seconds", type=int, help="how long (60; playback: live before, 20)")
     parser.add_argument("--hours", type=int, default=24, help="playback: recorded past")
     # The past of the playback benchmark is small pictures: what counts there is how many there are.
@@ -458,10 +489,12 @@ def parse():
     parser.add_argument("--folder", help="where recordings go while measuring (temporary)")
     options = parser.parse_args()
     is_playback = options.benchmark == "playback"
-    is_live = options.benchmark == "live"
-    options.cameras = options.cameras or (9 if is_playback else 50 if is_live else 20)
-    options.seconds = options.seconds or (20 if is_playback or is_live else 60)
-    options.size = options.size or ("320x180" if is_playback else "1280x720")
+    usual = {"playback": 9, "live": 50, "wall": 16}
+    options.cameras = options.cameras or usual.get(options.benchmark, 20)
+    options.seconds = options.seconds or (20 if options.benchmark in usual else 60)
+    # A wall's tiles are small: a site sends them its cameras' small pictures.
+    sizes = {"playback": "320x180", "wall": "640x360"}
+    options.size = options.size or sizes.get(options.benchmark, "1280x720")
     options.fps = options.fps or (5 if is_playback else 25)
     options.gop = options.gop or (10 if is_playback else 50)
     options.bitrate = options.bitrate or ("64k" if is_playback else "2M")
@@ -478,7 +511,7 @@ def main():
         return 1
     folder = tempfile.mkdtemp(prefix="marsad-bench-", dir=options.folder)
     try:
-        run = {"playback": run_playback, "live": run_live}.get(options.benchmark, run_cameras)
+        run = {"playback": run_playback, "live": run_live, "wall": run_wall}.get(options.benchmark, run_cameras)
         result, is_good = run(options, folder)
         result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
         result["machine"] = host

@@ -270,6 +270,7 @@ package final class LiveViewerLoad: Sendable {
         viewing.checksFrames = settings.checkEvery > 0 && number % settings.checkEvery == 0
         viewing.usesIPv6 = isIPv6
         let (world, identity, shape) = (world, identity, viewing)
+        let socket = try ViewerSocket(usesIPv6: isIPv6)
         _ = try await DatagramBootstrap(group: loop.eventLoop)
             .channelOption(.socketOption(.so_rcvbuf), value: .init(Self.receiveBufferBytes))
             .channelOption(
@@ -280,7 +281,8 @@ package final class LiveViewerLoad: Sendable {
                 channel.eventLoop.makeCompletedFuture {
                     let viewer = LiveViewer(
                         shape, identity: identity, tally: loop.value.tally, random: world.random)
-                    let seat = ViewerLoop.Seat(viewer: viewer, channel: channel)
+                    let seat = ViewerLoop.Seat(
+                        viewer: viewer, channel: channel, socket: socket)
                     let handler = ViewerHandler(loop: loop.value)
                     handler.seat = seat
                     try channel.pipeline.syncOperations.addHandler(handler)
@@ -295,7 +297,7 @@ package final class LiveViewerLoad: Sendable {
                         .flatMapError { _ in channel.eventLoop.makeSucceededVoidFuture() }
                 }
             }
-            .bind(host: isIPv6 ? "::" : "0.0.0.0", port: 0).get()
+            .withBoundSocket(socket.descriptor).get()
         return try await loop.run { $0.seat(number)?.viewer.offer() ?? ByteBuffer() }
     }
 

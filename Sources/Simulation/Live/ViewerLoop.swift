@@ -31,6 +31,7 @@ final class ViewerLoop {
     final class Seat {
         let viewer: LiveViewer
         let channel: any Channel
+        private let socket: ViewerSocket
         var joined: Joined?
         /// What the server does now is no failure any more.
         var isLeaving = false
@@ -39,10 +40,14 @@ final class ViewerLoop {
         /// The server's, which hardly ever changes: to compare is cheaper than to convert.
         private var remote: (socket: SocketAddress, address: TransportAddress)?
 
-        init(viewer: LiveViewer, channel: any Channel) {
+        init(viewer: LiveViewer, channel: any Channel, socket: ViewerSocket) {
             self.viewer = viewer
             self.channel = channel
+            self.socket = socket
         }
+
+        /// Of what was read last; only while the channel is open.
+        func lastArrival() -> WallTime? { socket.lastArrival() }
 
         func address(of socket: SocketAddress) -> TransportAddress? {
             if let remote, remote.socket == socket { return remote.address }
@@ -108,7 +113,7 @@ final class ViewerLoop {
     /// Takes the parts of what the kernel delivered in one piece.
     func receive(_ envelope: AddressedEnvelope<ByteBuffer>, for seat: Seat) {
         guard let address = seat.address(of: envelope.remoteAddress) else { return }
-        let (now, wallTime) = (world.now(), world.wallTime())
+        let (now, wallTime) = (world.now(), seat.lastArrival() ?? world.wallTime())
         var rest = envelope.data
         let size = envelope.metadata?.segmentSize ?? 0
         if size > 0, size < rest.readableBytes {
