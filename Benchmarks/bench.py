@@ -63,7 +63,8 @@ def simulate(options, folder):
         "simulator",
         [MARSAD, "simulate", "cameras", "--count", str(options.cameras), "--rtsp-port", "0",
          "--json", "--scenes", SCENES, "--size", options.size, "--fps", str(options.fps),
-         "--gop", str(options.gop), "--bitrate", options.bitrate], folder)
+         "--gop", str(options.gop), "--bitrate", options.bitrate]
+        + (["--spread-packets"] if options.spread_packets else []), folder)
     return program, program.ready(600)["rtsp_url"]
 
 
@@ -399,6 +400,7 @@ def run_live(options, folder):
         and not run["frames_damaged"] for run in runs)
     result = {
         "benchmark": "live", "cameras": options.cameras, "recorded": options.recorded,
+        "spread_packets": options.spread_packets,
         "seconds": options.seconds, "join_rate": options.join_rate,
         "idle_cpu_cores": idle["cpu_cores"], "runs": runs, "exit_status": status,
         "is_complete": is_complete}
@@ -482,6 +484,8 @@ def parse():
     parser.add_argument("--seed", type=int, default=1, help="of the random ranges")
     parser.add_argument("--viewers", default="100,150,200,500,1000", help="live: one run for each number")
     parser.add_argument("--join-rate", type=int, default=100, help="live: viewers that join a second")
+    parser.add_argument(
+        "--spread-packets", action="store_true", help="cameras send each packet by itself")
     parser.add_argument("--recorded", action="store_true", help="live: record all cameras meanwhile")
     parser.add_argument(
         "--peer-viewers", default="50,100,150", help="live: Janus's numbers of viewers")

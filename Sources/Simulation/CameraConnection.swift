@@ -18,6 +18,8 @@ final class CameraConnection: ChannelInboundHandler {
     private let hub: CameraHub
     private var session: ServerSession
     private var context: ChannelHandlerContext?
+    /// Packets that wait for their turn, where a frame's are spread over its time.
+    private var waiting: CircularBuffer<ByteBuffer> = []
 
     init(hub: CameraHub, session: ServerSession) {
         self.hub = hub
@@ -29,6 +31,23 @@ final class CameraConnection: ChannelInboundHandler {
     func send(_ bytes: ByteBuffer) {
         guard let context else { return }
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    /// Takes a frame's interleaved packets, to be sent one at a time by `sendWaiting`.
+    func spread(_ frame: ByteBuffer) {
+        var rest = frame
+        while let length = rest.getInteger(at: rest.readerIndex + 2, as: UInt16.self),
+            let packet = rest.readSlice(length: 4 + Int(length))
+        {
+            waiting.append(packet)
+        }
+    }
+
+    /// Sends this share of what waits, at least a packet: each in a write of its own.
+    func sendWaiting(oneOf ticks: Int) {
+        for _ in 0..<((waiting.count + ticks - 1) / max(ticks, 1)) {
+            if let packet = waiting.popFirst() { send(packet) }
+        }
     }
 
     func close() { context?.close(promise: nil) }

@@ -27,13 +27,19 @@ final class CameraHub {
     /// Who plays each camera, by the camera's index.
     private var readers: [[CameraConnection]]
     private var connections: [ObjectIdentifier: CameraConnection] = [:]
+    /// Ticks over which a frame's packets are spread; `nil` sends a frame in one write.
+    private let spread: Int?
 
     /// A camera this far behind (the process was suspended) goes on with the present.
     private static let maxLag = Duration.seconds(2)
 
-    init(cameras: [SimulatedCamera], clock: SimulatedClock, faults: [Int: CameraServer.Fault]) {
+    init(
+        cameras: [SimulatedCamera], clock: SimulatedClock, faults: [Int: CameraServer.Fault],
+        spread: Int?
+    ) {
         self.cameras = cameras
         self.clock = clock
+        self.spread = spread
         self.faults = cameras.map { faults[$0.number] ?? .none }
         readers = cameras.map { _ in [] }
     }
@@ -107,6 +113,9 @@ final class CameraHub {
                 for reader in readers[index] { reader.isWaitingForIDR = true }
             }
             while cameras[index].nextWallTime <= now { sendFrame(index) }
+            if let spread {
+                for reader in readers[index] { reader.sendWaiting(oneOf: spread) }
+            }
         }
     }
 
@@ -125,10 +134,10 @@ final class CameraHub {
         guard let first = takers.first else { return cameras[index].skipFrame() }
         let frame = cameras[index].sendFrame(channel: first.channelNumber)
         for taker in takers {
-            taker.send(
+            let own =
                 taker.channelNumber == first.channelNumber
-                    ? frame
-                    : Self.moved(frame, from: first.channelNumber, to: taker.channelNumber))
+                ? frame : Self.moved(frame, from: first.channelNumber, to: taker.channelNumber)
+            if spread == nil { taker.send(own) } else { taker.spread(own) }
         }
     }
 

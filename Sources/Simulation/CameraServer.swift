@@ -37,6 +37,8 @@ package final class CameraServer: Sendable {
         package var seed: UInt64?
         /// How much faster than real time: timestamps, stamps and reports stay consistent.
         package var speed: Double
+        /// Whether each packet is sent by itself, a frame's spread over its time, as some cameras do.
+        package var spreadsPackets = false
         /// Faults from the start, by camera number.
         package var faults: [Int: Fault]
         /// The simulated wall clock at the start; `nil` takes the real one.
@@ -69,6 +71,8 @@ package final class CameraServer: Sendable {
     }
 
     private static let tick = TimeAmount.milliseconds(5)
+    /// 40 ms: a frame's time at 25 a second.
+    private static let spreadTicks = 8
     /// More than the largest frame, so that only a reader that is really behind is skipped.
     private static let watermarks = ChannelOptions.Types.WriteBufferWaterMark(
         low: 256 << 10, high: 1 << 20)
@@ -92,7 +96,9 @@ package final class CameraServer: Sendable {
         }
         let clock = SimulatedClock(start: start, origin: origin, speed: speed)
         hub = .makeBoxSendingValue(
-            CameraHub(cameras: cameras, clock: clock, faults: settings.faults), eventLoop: loop)
+            CameraHub(
+                cameras: cameras, clock: clock, faults: settings.faults,
+                spread: settings.spreadsPackets ? Self.spreadTicks : nil), eventLoop: loop)
     }
 
     /// Listens, and returns the port.

@@ -23,6 +23,8 @@ struct Simulate: AsyncParsableCommand {
         var clip: [String] = []
         @Option(help: "The port; 0 takes a free one.") var rtspPort = 8564
         @Option(help: "USER:PASSWORD to ask for by Digest.") var credentials: String?
+        @Flag(help: "Send each packet by itself, a frame's spread over its time.")
+        var spreadPackets = false
         @OptionGroup var scenes: SceneOptions
         @Flag(help: "Print the ready line as JSON on stdout.") var json = false
 
@@ -33,11 +35,11 @@ struct Simulate: AsyncParsableCommand {
             let clips: [Clip] =
                 try await clip.isEmpty ? scenes.clips(cameras: count) : loaded()
             let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-            let server = CameraServer(
-                settings: .init(
-                    host: "127.0.0.1", port: rtspPort, count: count, clips: clips,
-                    credentials: try login()),
-                group: group)
+            var settings = CameraServer.Settings(
+                host: "127.0.0.1", port: rtspPort, count: count, clips: clips,
+                credentials: try login())
+            settings.spreadsPackets = spreadPackets
+            let server = CameraServer(settings: settings, group: group)
             let port = try await server.start()
             announceReady(
                 url: "rtsp://127.0.0.1:\(port)", rtspURL: "rtsp://127.0.0.1:\(port)", json: json)

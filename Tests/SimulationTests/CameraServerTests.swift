@@ -70,9 +70,13 @@ struct CameraServerTests {
         #expect(clip.units.last?.decodeTime == 81_000)
     }
 
-    @Test("a viewer gets consecutive frames, whole, from an IDR on, with true times")
-    func consecutiveFrames() async throws {
-        try await serving { _, base, group in
+    @Test(
+        "a viewer gets consecutive frames, whole, from an IDR on, with true times",
+        arguments: [false, true])
+    func consecutiveFrames(spreadsPackets: Bool) async throws {
+        try await serving {
+            $0.spreadsPackets = spreadsPackets
+        } _: { _, base, group in
             let viewing = try await CameraViewer.watch(
                 "\(base)/camera_2", frames: 40, group: group)
             #expect(viewing.failure == nil)
