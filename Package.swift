@@ -101,7 +101,7 @@ let package = Package(
             "Services", "Live",
             [
                 "Domain", "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "WebRTC",
-                "Observability", "CNetwork", nioCore, nioPosix, logging, crypto,
+                "Observability", "CNetwork", nioCore, nioPosix, crypto,
             ]),
         // Floor 5
         floor(
@@ -160,7 +160,7 @@ let package = Package(
             "Live",
             [
                 "Live", "WebRTC", "RTP", "RTPFormats", "H26x", "Domain", "Observability",
-                "Primitives", nioCore, nioPosix, logging,
+                "Primitives", nioCore, nioPosix,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),

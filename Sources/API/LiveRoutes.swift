@@ -63,21 +63,8 @@ extension Routes {
     // MARK: WHEP
 
     func whep(_ group: RouterGroup<MarsadRequestContext>) {
-        group.on(":id/whep", method: .options) { _, _ in preflight() }
-        group.get(":id/whep") { _, context in
-            _ = try await camera(context)
-            return Response(status: .noContent, headers: Self.shared)
-        }
-        group.head(":id/whep") { _, context in
-            _ = try await camera(context)
-            return discovered()
-        }
+        discovery(group, ":id/whep") { context in _ = try await camera(context) }
         group.post(":id/whep") { request, context in try await join(request, context) }
-        group.on(":id/whep/:session", method: .options) { _, _ in preflight() }
-        group.get(":id/whep/:session") { _, _ in
-            Response(status: .noContent, headers: Self.shared)
-        }
-        group.head(":id/whep/:session") { _, _ in discovered() }
         group.get(":id/clock") { _, context in
             let camera = try await camera(context)
             guard let clock = await services.node.liveClock(of: camera.id) else {
@@ -105,7 +92,7 @@ extension Routes {
         let camera = try await camera(context)
         let reservation = try await services.reservations.check(try bearer(request), for: camera.id)
         let offer = try await self.offer(request)
-        let state = await services.node.states()[camera.id] ?? StreamState()
+        let state = await services.node.state(of: camera.id) ?? StreamState()
         guard state.status == .active else {
             throw MarsadError(
                 .cameraUnavailable, status: 409,
@@ -208,14 +195,30 @@ extension Routes {
         return headers
     }
 
-    /// HEAD says what is spoken here (WHEP draft, discovery).
-    func discovered() -> Response {
-        var headers = Self.shared
-        headers[.contentType] = Self.descriptionType
-        return Response(status: .ok, headers: headers)
+    /// What may be asked of an endpoint and of its sessions without a token: OPTIONS, GET, and HEAD,
+    /// which says what is spoken here (WHEP draft, discovery). `find` throws where there is no endpoint.
+    func discovery(
+        _ group: RouterGroup<MarsadRequestContext>, _ endpoint: String,
+        _ find: @escaping @Sendable (MarsadRequestContext) async throws -> Void
+    ) {
+        let sessions: @Sendable (MarsadRequestContext) async throws -> Void = { _ in }
+        for (path, find) in [(endpoint, find), (endpoint + "/:session", sessions)] {
+            let path = RouterPath(path)
+            group.on(path, method: .options) { _, _ in preflight() }
+            group.get(path) { _, context in
+                try await find(context)
+                return Response(status: .noContent, headers: Self.shared)
+            }
+            group.head(path) { _, context in
+                try await find(context)
+                var headers = Self.shared
+                headers[.contentType] = Self.descriptionType
+                return Response(status: .ok, headers: headers)
+            }
+        }
     }
 
-    func preflight() -> Response {
+    private func preflight() -> Response {
         var headers = Self.shared
         headers[.accessControlAllowMethods] = "OPTIONS, GET, HEAD, POST, PATCH, DELETE"
         headers[.accessControlAllowHeaders] = "Authorization, Content-Type, If-Match, X-Request-ID"

@@ -10,21 +10,8 @@ import Primitives
 
 extension Routes {
     func whip(_ group: RouterGroup<MarsadRequestContext>) {
-        group.on(":id/whip", method: .options) { _, _ in preflight() }
-        group.get(":id/whip") { _, context in
-            _ = try await published(context)
-            return Response(status: .noContent, headers: Self.shared)
-        }
-        group.head(":id/whip") { _, context in
-            _ = try await published(context)
-            return discovered()
-        }
+        discovery(group, ":id/whip") { context in _ = try await published(context) }
         group.post(":id/whip") { request, context in try await publish(request, context) }
-        group.on(":id/whip/:session", method: .options) { _, _ in preflight() }
-        group.get(":id/whip/:session") { _, _ in
-            Response(status: .noContent, headers: Self.shared)
-        }
-        group.head(":id/whip/:session") { _, _ in discovered() }
         group.patch(":id/whip/:session") { request, context in
             let camera = try await publisher(request, context)
             let session = try context.parameters.require("session")

@@ -164,8 +164,8 @@ package struct Routes: Sendable {
         group.get { request, _ in try await listCameras(request) }
         group.get(":id") { _, context in
             let camera = try await camera(context)
-            let states = await services.node.states()
-            return try jsonResponse(CameraBody(camera, states[camera.id] ?? StreamState()))
+            let state = await services.node.state(of: camera.id)
+            return try jsonResponse(CameraBody(camera, state ?? StreamState()))
         }
         group.get(":id/snapshot.jpg") { request, context in
             try await snapshot(request, context)
@@ -205,7 +205,7 @@ package struct Routes: Sendable {
         else {
             throw MarsadError(.cameraUnavailable, details: ["camera_id": camera.id.rawValue])
         }
-        let state = await services.node.states()[camera.id] ?? StreamState()
+        let state = await services.node.state(of: camera.id) ?? StreamState()
         var headers = HTTPFields()
         headers[.frameTime] = picture.wallTime.description
         headers[.cameraStatus] = CameraBody.status(state)

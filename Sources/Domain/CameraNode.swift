@@ -61,6 +61,8 @@ package protocol CameraNode: Sendable {
     /// Gives a camera up; its recording is closed.
     func unassign(_ id: CameraID) async
     func states() async -> [CameraID: StreamState]
+    /// One camera's; `nil` for one that is not assigned.
+    func state(of id: CameraID) async -> StreamState?
     /// The last keyframe, also while the camera is down; `nil` before the first.
     func keyframe(of id: CameraID) async -> Keyframe?
     /// The segments still being written, newest last; each with the fragments that are in its file.

@@ -58,6 +58,12 @@ final class InProcessNode: CameraNode {
         return states
     }
 
+    func state(of id: CameraID) async -> StreamState? {
+        var state = ingest.state(of: id)
+        if shared.isRecording(id) { state?.isRecording = true }
+        return state
+    }
+
     func keyframe(of id: CameraID) async -> Keyframe? {
         guard let (unit, sets) = ingest.keyframe(of: id), let wallTime = unit.wallTime else {
             return nil

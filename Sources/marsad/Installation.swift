@@ -128,7 +128,7 @@ struct Installation: Service {
         let eventLoops = Array(group.makeIterator())
         let publicAddresses = ConfigurationKey.list(configuration.text("webrtc.public_addresses"))
         let live = try await LiveService(
-            world: world, registry: registry, logger: logger, eventLoops: eventLoops,
+            world: world, registry: registry, eventLoops: eventLoops,
             port: configuration.number("webrtc.port"),
             addresses: publicAddresses.isEmpty ? Self.ownAddresses() : publicAddresses)
         self.live = live

@@ -4,7 +4,6 @@
 import Domain
 import H26x
 import Live
-import Logging
 import NIOCore
 import NIOPosix
 import Observability
@@ -146,8 +145,8 @@ private final class Rig {
         loops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let all = Array(loops.makeIterator())
         let service = try await LiveService(
-            world: clock.world, registry: MetricsRegistry(), logger: Logger(label: "test"),
-            eventLoops: all, port: 0, addresses: ["127.0.0.1"])
+            world: clock.world, registry: MetricsRegistry(), eventLoops: all, port: 0,
+            addresses: ["127.0.0.1"])
         let id = try #require(CameraID("00000000-0000-4000-8000-000000000001"))
         let loop = all[1]
         camera = try await loop.submit {

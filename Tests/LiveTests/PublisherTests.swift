@@ -3,7 +3,6 @@
 
 import Domain
 import Live
-import Logging
 import NIOCore
 import NIOPosix
 import Observability
@@ -273,9 +272,8 @@ private final class TestPublisher: ChannelInboundHandler {
 
     private func service(_ clock: Clock, _ loops: [any EventLoop]) async throws -> LiveService {
         try await LiveService(
-            world: clock.world, registry: MetricsRegistry(),
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, eventLoops: loops,
-            port: 0, addresses: ["127.0.0.1"])
+            world: clock.world, registry: MetricsRegistry(), eventLoops: loops, port: 0,
+            addresses: ["127.0.0.1"])
     }
 
     private func id(_ last: Int = 1) throws -> CameraID {

@@ -40,6 +40,7 @@ import WebRTC
             sender, receiver: receiver, format: format,
             firstSequence: UInt16(viewers.count * 7), scratch: scratch)
         viewers.append(viewer)
+        group.expect()
         group.join(viewer.stream)
         try take()
         return viewer
@@ -135,11 +136,8 @@ import WebRTC
         let count = numbers(viewer).count
         #expect(count < 100)
         group.leave(viewer.stream, at: Instant(nanoseconds: 5))
-        #expect(group.emptySince == Instant(nanoseconds: 5))
         try settle()
         #expect(numbers(viewer).count == count)
-        group.leave(viewer.stream, at: Instant(nanoseconds: 6))
-        #expect(group.emptySince == Instant(nanoseconds: 5))
     }
 
     @Test("what the camera kept reaches those who were waiting")
@@ -151,7 +149,20 @@ import WebRTC
         try settle()
         try play()
         #expect(numbers(viewer) == Array(0..<film.bursts[5].endPacket))
-        #expect(group.emptySince == nil)
+    }
+
+    @Test("a group is idle a while after the last session, also one that never joined")
+    func idles() throws {
+        let later = Instant(nanoseconds: 0) + .seconds(11)
+        #expect(group.isIdle(at: later))
+        group.expect()
+        let viewer = try join()
+        #expect(!group.isIdle(at: later + .seconds(11)))
+        group.leave(nil, at: later)
+        #expect(!group.isIdle(at: later + .seconds(11)))
+        group.leave(viewer.stream, at: later)
+        #expect(!group.isIdle(at: later + .seconds(9)))
+        #expect(group.isIdle(at: later + .seconds(11)))
     }
 
     @Test("an interruption ends a group for all; the next keyframe begins for all")

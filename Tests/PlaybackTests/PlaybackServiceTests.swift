@@ -14,6 +14,7 @@ struct BlankNode: CameraNode {
     func assign(_ camera: Camera) async {}
     func unassign(_ id: CameraID) async {}
     func states() async -> [CameraID: StreamState] { [:] }
+    func state(of id: CameraID) async -> StreamState? { nil }
     func keyframe(of id: CameraID) async -> Keyframe? { nil }
     func openSegments(of id: CameraID) async -> [Segment] { [] }
     func bytes(path: String, offset: UInt64, count: Int) async throws(MarsadError) -> [UInt8] {

@@ -126,6 +126,10 @@ package final class IngestService: Sendable {
         assignments.withLock { $0.mapValues(\.status) }.mapValues { $0.read().stream }
     }
 
+    package func state(of id: CameraID) -> StreamState? {
+        assignments.withLock { $0[id]?.status }?.read().stream
+    }
+
     /// How a publisher reaches a camera; `nil` for one that does not publish.
     package func published(_ id: CameraID) -> PublishedFeed? {
         assignments.withLock { $0[id]?.published }

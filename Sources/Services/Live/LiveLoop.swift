@@ -41,9 +41,10 @@ final class LiveLoop {
 
     let index: Int
     let eventLoop: any EventLoop
-    private let shared: LiveShared
-    private let socket: LiveSocket
-    private let scratch: UnsafeMutableRawBufferPointer
+    let shared: LiveShared
+    let socket: LiveSocket
+    /// Where packets are sealed, one send at a time.
+    let scratch: UnsafeMutableRawBufferPointer
     private var others: [Handle] = []
     private var sessions: [String: LiveSession] = [:]
     private var byFragment: [String: LiveSession] = [:]
@@ -90,12 +91,12 @@ final class LiveLoop {
     // MARK: Datagrams
 
     func receive(_ datagram: ByteBuffer, from address: TransportAddress) {
-        let now = shared.world.now()
-        if STUNMessage.isSTUN(datagram) { return receive(stun: datagram, from: address, at: now) }
+        if STUNMessage.isSTUN(datagram), let fragment = STUNMessage.recipient(of: datagram) {
+            return receive(check: datagram, for: fragment, from: address)
+        }
         switch routes[address] {
         case .here(let session):
-            session.peer.receive(datagram, from: address, at: now)
-            drain(session, at: now)
+            deliver(datagram, to: session, from: address)
         case .loop(let handle):
             handle.run { $0.receive(ofKnown: datagram, from: address) }
         case nil:
@@ -103,28 +104,19 @@ final class LiveLoop {
         }
     }
 
-    /// Checks carry the fragment of the session they are for, whatever address they come from.
-    private func receive(stun: ByteBuffer, from address: TransportAddress, at now: Instant) {
-        guard let fragment = STUNMessage.recipient(of: stun) else {
-            // An answer to a probe carries no name; it comes from a known address.
-            guard case .here(let session)? = routes[address] else {
-                if case .loop(let handle)? = routes[address] {
-                    return handle.run { $0.receive(ofKnown: stun, from: address) }
-                }
-                return shared.metrics.discarded(.unknownAddress)
-            }
-            session.peer.receive(stun, from: address, at: now)
-            return drain(session, at: now)
-        }
+    /// Checks carry the fragment of the session they are for, whatever address they come from; an
+    /// answer to a probe carries none, and comes from a known address.
+    private func receive(
+        check: ByteBuffer, for fragment: String, from address: TransportAddress
+    ) {
         if let session = byFragment[fragment] {
-            session.peer.receive(stun, from: address, at: now)
-            return drain(session, at: now)
+            return deliver(check, to: session, from: address)
         }
         let owner = LiveShared.loopIndex(ofFragment: fragment)
         guard let handle = others.first(where: { $0.index == owner }) else {
             return shared.metrics.discarded(.unknownSession)
         }
-        handle.run { $0.receive(forwarded: stun, fragment, from: address) }
+        handle.run { $0.receive(forwarded: check, for: fragment, from: address) }
     }
 
     /// A datagram that another loop sent here goes no further: while two loops learn of an address at
@@ -133,19 +125,23 @@ final class LiveLoop {
         guard case .here(let session)? = routes[address] else {
             return shared.metrics.discarded(.unknownAddress)
         }
-        let now = shared.world.now()
-        session.peer.receive(datagram, from: address, at: now)
-        drain(session, at: now)
+        deliver(datagram, to: session, from: address)
     }
 
     private func receive(
-        forwarded stun: ByteBuffer, _ fragment: String, from address: TransportAddress
+        forwarded check: ByteBuffer, for fragment: String, from address: TransportAddress
     ) {
         guard let session = byFragment[fragment] else {
             return shared.metrics.discarded(.unknownSession)
         }
+        deliver(check, to: session, from: address)
+    }
+
+    private func deliver(
+        _ datagram: ByteBuffer, to session: LiveSession, from address: TransportAddress
+    ) {
         let now = shared.world.now()
-        session.peer.receive(stun, from: address, at: now)
+        session.peer.receive(datagram, from: address, at: now)
         drain(session, at: now)
     }
 
@@ -155,26 +151,24 @@ final class LiveLoop {
 
     // MARK: Sessions
 
-    func add(_ session: ViewerSession, watching camera: LiveCamera.Handle) {
+    func add(_ session: LiveSession) {
         sessions[session.id] = session
         index(session)
-        if groups[session.cameraID] == nil {
-            groups[session.cameraID] = ViewerGroup(
-                cameraID: session.cameraID, timeOffset: camera.timeOffset, eventLoop: eventLoop,
-                at: shared.world.now())
-            let handle = Handle(self)
-            camera.run { $0.watch(from: handle) }
-        }
     }
 
-    func add(_ session: PublisherSession) {
-        sessions[session.id] = session
-        index(session)
+    /// The viewers of a camera on this loop.
+    func group(of id: CameraID, _ camera: LiveCamera.Handle) -> ViewerGroup {
+        if let group = groups[id] { return group }
+        let group = ViewerGroup(
+            cameraID: id, timeOffset: camera.timeOffset, eventLoop: eventLoop,
+            at: shared.world.now())
+        groups[id] = group
+        let handle = Handle(self)
+        camera.run { $0.watch(from: handle) }
+        return group
     }
 
     func session(_ id: String) -> LiveSession? { sessions[id] }
-
-    func viewers(of id: CameraID) -> Int { groups[id]?.viewers.count ?? 0 }
 
     /// Ends a session; false where there is none.
     func close(_ id: String) -> Bool {
@@ -201,24 +195,11 @@ final class LiveLoop {
             case .selected(let address):
                 selected(address, by: session)
             case .connected(let keys):
-                if let publisher = session as? PublisherSession {
-                    publisher.begin()
-                    shared.connected(session.id)
-                } else if let viewer = session as? ViewerSession {
-                    viewer.keys = keys
-                    begin(viewer, keys, at: now)
-                }
-            case .rtcp(let packets):
-                if let publisher = session as? PublisherSession {
-                    publisher.receive(packets, at: now)
-                } else if let viewer = session as? ViewerSession,
-                    let group = groups[session.cameraID]
-                {
-                    viewer.receive(packets, in: group, at: now)
-                }
+                connected(session, keys, at: now)
+            case .rtcp(let reports):
+                session.receive(reports, at: now)
             case .rtp(let packet):
-                // A viewer has nothing to send.
-                (session as? PublisherSession)?.receive(rtp: packet, at: now)
+                session.receive(rtp: packet, at: now)
             case .ended(let reason):
                 ended(session, reason, at: now)
             }
@@ -228,7 +209,7 @@ final class LiveLoop {
     private func selected(_ address: TransportAddress, by session: LiveSession) {
         if session.address != address { forget(session) }
         session.address = address
-        (session as? ViewerSession)?.stream?.address = address
+        session.moved()
         // Two viewers behind one address cannot be: the newest proof of it counts.
         routes[address] = .here(session)
         let handle = Handle(self)
@@ -251,20 +232,10 @@ final class LiveLoop {
         routes[address] = nil
     }
 
-    private func begin(_ session: ViewerSession, _ keys: KeyingMaterial, at now: Instant) {
-        guard let group = groups[session.cameraID], let address = session.peer.address else {
-            return session.peer.close()
-        }
-        let random = shared.world.random()
+    private func connected(_ session: LiveSession, _ keys: KeyingMaterial, at now: Instant) {
         do throws(SRTPError) {
-            let stream = try ViewerStream(
-                format: session.format, keys: keys, address: address, socket: socket,
-                scratch: scratch, timeOffset: group.timeOffset,
-                firstSequence: UInt16(truncatingIfNeeded: random))
-            session.stream = stream
+            try session.connected(keys, on: self, at: now)
             shared.connected(session.id)
-            group.join(stream)
-            report(session, group, at: now)
         } catch {
             session.peer.close()
         }
@@ -274,15 +245,7 @@ final class LiveLoop {
         guard sessions.removeValue(forKey: session.id) != nil else { return }
         for fragment in session.fragments { byFragment[fragment] = nil }
         forget(session)
-        if let stream = (session as? ViewerSession)?.stream {
-            groups[session.cameraID]?.leave(stream, at: now)
-            shared.metrics.add(stream)
-        }
-        if let publisher = session as? PublisherSession {
-            publisher.end(at: now)
-            shared.metrics.add(publisher.stream)
-        }
-        shared.metrics.add(session.peer.discards)
+        session.ended(shared.metrics, at: now)
         shared.ended(session.id, reason)
     }
 
@@ -291,36 +254,14 @@ final class LiveLoop {
     private func tick() {
         let now = shared.world.now()
         for session in sessions.values.filter({ $0.isDue(at: now) }) {
-            session.peer.advance(to: now)
-            if let viewer = session as? ViewerSession, viewer.nextReport <= now,
-                let group = groups[session.cameraID]
-            {
-                report(viewer, group, at: now)
-            }
-            (session as? PublisherSession)?.advance(to: now)
+            session.advance(to: now)
             drain(session, at: now)
         }
-        for (id, group) in groups {
-            guard let since = group.emptySince, now - since > Limits.idleGroup else { continue }
-            let hasViewers = sessions.values.contains {
-                $0 is ViewerSession && $0.cameraID == id
-            }
-            if hasViewers { continue }
+        for (id, group) in groups where group.isIdle(at: now) {
             groups[id] = nil
             let handle = Handle(self)
             shared.camera(id)?.run { $0.unwatch(from: handle) }
         }
-    }
-
-    private func report(_ session: ViewerSession, _ group: ViewerGroup, at now: Instant) {
-        session.nextReport = now + Limits.senderReportInterval
-        guard let stream = session.stream, let newest = group.window.last,
-            let wallTime = newest.wallTime
-        else { return }
-        session.peer.send([
-            stream.senderReport(at: wallTime, decodeTime: newest.decodeTime),
-            .sdes(ssrc: session.format.ssrc, cname: LiveShared.canonicalName),
-        ])
     }
 
     // MARK: Cameras

@@ -5,7 +5,6 @@ import CNetwork
 package import Domain
 import Glibc
 import H26x
-package import Logging
 package import NIOCore
 import NIOPosix
 package import Observability
@@ -20,7 +19,6 @@ package final class LiveService: Sendable {
     let loops: [LiveLoop.Handle]
     private let channels: [any Channel]
     let candidates: [Candidate]
-    private let logger: Logger
     /// The UDP port of all sessions.
     package let port: Int
 
@@ -29,12 +27,11 @@ package final class LiveService: Sendable {
     ///   - port: 0 takes a free one.
     ///   - addresses: numeric addresses at which viewers reach this machine, the best first.
     package init(
-        world: World, registry: MetricsRegistry, logger: Logger, eventLoops: [any EventLoop],
-        port: Int, addresses: [String]
+        world: World, registry: MetricsRegistry, eventLoops: [any EventLoop], port: Int,
+        addresses: [String]
     ) async throws {
         let shared = LiveShared(world: world, metrics: LiveMetrics(registry: registry))
         self.shared = shared
-        self.logger = logger
         identity = try DTLSIdentity()
         var loops: [LiveLoop.Handle] = []
         var channels: [any Channel] = []
@@ -121,7 +118,9 @@ package final class LiveService: Sendable {
     package func open(_ cameraID: CameraID, offer text: String) async throws(MarsadError)
         -> ViewerAnswer
     {
-        let offer = try Self.offer(text)
+        let offer = try Self.reading { () throws(OfferError) in
+            try Offer(parsing: ByteBuffer(string: text))
+        }
         guard let camera = shared.camera(cameraID),
             let sets = try? await camera.submit({ $0.parameterSets })
         else { throw .noPicture }
@@ -130,39 +129,47 @@ package final class LiveService: Sendable {
         }
         let loop = loop(for: camera, cameraID)
         let world = shared.world
-        let format = (
-            ssrc: SSRC(rawValue: UInt32(truncatingIfNeeded: world.random())),
-            rtx: SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
-        )
+        let ssrc = SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
+        let rtxSSRC = SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
         let local = LiveShared.credentials(loop: loop.index, random: world.secureRandom)
-        let answer: Answer
-        do throws(OfferError) {
-            answer = try Answer.viewing(
+        let answer = try Self.reading { () throws(OfferError) in
+            try Answer.viewing(
                 offer,
                 video: VideoDescription(
-                    profileLevelID: sets.sequence.profileLevelID, ssrc: format.ssrc,
-                    rtxSSRC: format.rtx, cname: LiveShared.canonicalName,
-                    streamID: cameraID.rawValue),
+                    profileLevelID: sets.sequence.profileLevelID, ssrc: ssrc, rtxSSRC: rtxSSRC,
+                    cname: LiveShared.canonicalName, streamID: cameraID.rawValue),
                 ice: local, fingerprint: identity.fingerprint, candidates: candidates)
-        } catch {
-            throw MarsadError(error)
         }
+        let format = ViewerFormat(
+            payloadType: answer.payloadType, rtxPayloadType: answer.rtxPayloadType, ssrc: ssrc,
+            rtxSSRC: rtxSSRC)
+        return try await begin(answer, local, .init(loop: loop, cameraID: cameraID)) {
+            opening, loop, now in
+            ViewerSession(
+                opening, format: format, group: loop.group(of: cameraID, camera), at: now)
+        }
+    }
+
+    /// Opens the session that was agreed on, where it is to live.
+    func begin(
+        _ answer: Answer, _ local: ICECredentials, _ place: LiveShared.Place,
+        _ session:
+            @escaping @Sendable (LiveSession.Opening, LiveLoop, Instant) -> LiveSession
+    ) async throws(MarsadError) -> ViewerAnswer {
+        let world = shared.world
         let id = world.secureRandomBytes(16).hex
-        try shared.admit(id, .init(loop: loop, cameraID: cameraID))
+        try shared.admit(id, place)
         let etag = world.secureRandomBytes(8).hex
         let identity = identity
-        _ = try? await loop.submit { loop in
+        _ = try? await place.loop.submit { loop in
             let now = world.now()
             let peer = PeerSession(
                 local: local, remote: answer.remoteICE,
                 remoteFingerprint: answer.remoteFingerprint, identity: identity,
                 isDTLSServer: answer.isDTLSServer, at: now, random: world.secureRandom)
-            let session = ViewerSession(
-                id: id, cameraID: cameraID, etag: etag, answer: answer, peer: peer,
-                format: ViewerFormat(
-                    payloadType: answer.payloadType, rtxPayloadType: answer.rtxPayloadType,
-                    ssrc: format.ssrc, rtxSSRC: format.rtx), at: now)
-            loop.add(session, watching: camera)
+            let opening = LiveSession.Opening(
+                id: id, cameraID: place.cameraID, etag: etag, answer: answer, peer: peer)
+            loop.add(session(opening, loop, now))
         }
         return ViewerAnswer(
             sessionID: id, etag: etag,
@@ -180,11 +187,8 @@ package final class LiveService: Sendable {
         _ id: String, of cameraID: CameraID, as role: LiveShared.Role, fragment text: String,
         ifMatch: String?
     ) async throws(MarsadError) -> ViewerPatch {
-        let fragment: TrickleFragment
-        do throws(OfferError) {
-            fragment = try TrickleFragment(parsing: ByteBuffer(string: text))
-        } catch {
-            throw MarsadError(error)
+        let fragment = try Self.reading { () throws(OfferError) in
+            try TrickleFragment(parsing: ByteBuffer(string: text))
         }
         guard let place = shared.place(id), place.cameraID == cameraID, place.role == role else {
             throw MarsadError(.notFound)
@@ -227,9 +231,10 @@ package final class LiveService: Sendable {
         try? await shared.camera(id)?.submit { $0.pair }
     }
 
-    static func offer(_ text: String) throws(MarsadError) -> Offer {
-        do throws(OfferError) {
-            return try Offer(parsing: ByteBuffer(string: text))
+    /// What is wrong with a peer's description, as the API says it.
+    static func reading<T>(_ work: () throws(OfferError) -> T) throws(MarsadError) -> T {
+        do {
+            return try work()
         } catch {
             throw MarsadError(error)
         }

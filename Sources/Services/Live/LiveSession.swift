@@ -2,11 +2,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import NIOCore
 import Primitives
+import RTP
 import WebRTC
 
-/// One WebRTC session on its loop.
+/// One WebRTC session on its loop. The loop carries its datagrams; what they bring about is said by
+/// the subclasses.
 class LiveSession {
+    /// What every session begins with.
+    struct Opening {
+        var id: String
+        var cameraID: CameraID
+        var etag: String
+        var answer: Answer
+        var peer: PeerSession
+    }
+
     let id: String
     let cameraID: CameraID
     /// Changes with each ICE restart; the strong validator of PATCH (RFC 9725 §4.3.1).
@@ -20,15 +32,34 @@ class LiveSession {
     /// Under which its other packets find it, from its first check on.
     var address: TransportAddress?
 
-    init(id: String, cameraID: CameraID, etag: String, answer: Answer, peer: PeerSession) {
-        self.id = id
-        self.cameraID = cameraID
-        self.etag = etag
-        self.answer = answer
-        self.peer = peer
-        remoteFragment = answer.remoteICE.ufrag
+    init(_ opening: Opening) {
+        id = opening.id
+        cameraID = opening.cameraID
+        etag = opening.etag
+        answer = opening.answer
+        peer = opening.peer
+        remoteFragment = opening.answer.remoteICE.ufrag
     }
+
+    // MARK: What the loop tells it
+
+    /// Media may flow; an error ends the session.
+    func connected(_ keys: KeyingMaterial, on loop: LiveLoop, at now: Instant) throws(SRTPError) {}
+
+    /// Its packets go to `address` now, which is set.
+    func moved() {}
+
+    func receive(_ reports: [RTCPPacket], at now: Instant) {}
+
+    /// A packet of the peer's media; a viewer has nothing to send.
+    func receive(rtp packet: ByteBuffer, at now: Instant) {}
 
     /// Whether it has something to do that no datagram brings about.
     func isDue(at now: Instant) -> Bool { peer.deadline.map { $0 <= now } ?? false }
+
+    /// Does what is due.
+    func advance(to now: Instant) { peer.advance(to: now) }
+
+    /// It is over; what it counted goes to `metrics`.
+    func ended(_ metrics: LiveMetrics, at now: Instant) { metrics.add(peer.discards) }
 }

@@ -33,6 +33,15 @@ final class LiveShared: Sendable {
         var publishers: [CameraID: String] = [:]
         var sessions: [String: Place] = [:]
         var handshakes = 0
+        /// Viewers' sessions of a camera on each loop, connected or not.
+        var loads: [CameraID: [Int: Int]] = [:]
+
+        mutating func count(_ place: Place, _ change: Int) {
+            guard place.role == .viewer else { return }
+            let left = loads[place.cameraID, default: [:]][place.loop.index, default: 0] + change
+            loads[place.cameraID]?[place.loop.index] = left > 0 ? left : nil
+            if loads[place.cameraID]?.isEmpty ?? false { loads[place.cameraID] = nil }
+        }
     }
 
     let world: World
@@ -84,6 +93,7 @@ final class LiveShared: Sendable {
                 state.publishers[place.cameraID] = id
             }
             state.sessions[id] = place
+            state.count(place, 1)
             state.handshakes += 1
             return .success((state.sessions.count, state.handshakes))
         }
@@ -103,9 +113,9 @@ final class LiveShared: Sendable {
     func ended(_ id: String, _ reason: PeerEnd) {
         let counts = state.withLock { state in
             if state.sessions[id]?.isConnected == false { state.handshakes -= 1 }
-            let gone = state.sessions.removeValue(forKey: id)
-            if let camera = gone?.cameraID, state.publishers[camera] == id {
-                state.publishers[camera] = nil
+            if let gone = state.sessions.removeValue(forKey: id) {
+                state.count(gone, -1)
+                if state.publishers[gone.cameraID] == id { state.publishers[gone.cameraID] = nil }
             }
             return (state.sessions.count, state.handshakes)
         }
@@ -130,14 +140,5 @@ final class LiveShared: Sendable {
     }
 
     /// Viewers' sessions of a camera on each loop, connected or not.
-    func load(of id: CameraID) -> [Int: Int] {
-        state.withLock { state in
-            var counts: [Int: Int] = [:]
-            for place in state.sessions.values
-            where place.cameraID == id && place.role == .viewer {
-                counts[place.loop.index, default: 0] += 1
-            }
-            return counts
-        }
-    }
+    func load(of id: CameraID) -> [Int: Int] { state.withLock { $0.loads[id] ?? [:] } }
 }

@@ -31,22 +31,19 @@ package struct PublisherSink: Sendable {
 
 /// Everything of one publisher on its loop.
 final class PublisherSession: LiveSession {
-    private(set) var stream: PublisherStream
+    private var stream: PublisherStream
     private let format: PublisherFormat
     private let sink: PublisherSink
     private var hasBegun = false
     private let openedAt: Instant
 
-    init(
-        id: String, cameraID: CameraID, etag: String, answer: Answer, peer: PeerSession,
-        ownSource: SSRC, sink: PublisherSink, at now: Instant
-    ) {
-        format = PublisherFormat(answer)
+    init(_ opening: Opening, ownSource: SSRC, sink: PublisherSink, at now: Instant) {
+        format = PublisherFormat(opening.answer)
         stream = PublisherStream(
             format: format, ownSource: ownSource, cname: LiveShared.canonicalName)
         self.sink = sink
         openedAt = now
-        super.init(id: id, cameraID: cameraID, etag: etag, answer: answer, peer: peer)
+        super.init(opening)
     }
 
     /// Whether another one may take this one's place: it sends nothing.
@@ -54,32 +51,41 @@ final class PublisherSession: LiveSession {
         now - (stream.lastPacket ?? openedAt) > Limits.publisherSilence
     }
 
-    override func isDue(at now: Instant) -> Bool {
-        (stream.deadline.map { $0 <= now } ?? false) || super.isDue(at: now)
-    }
-
-    func begin() {
+    override func connected(
+        _ keys: KeyingMaterial, on loop: LiveLoop, at now: Instant
+    ) throws(SRTPError) {
         hasBegun = true
         sink.begin(format.payloadType, format.clockRate)
     }
 
-    func receive(rtp bytes: ByteBuffer, at now: Instant) {
-        stream.receive(bytes, at: now)
-        advance(to: now)
+    override func receive(_ reports: [RTCPPacket], at now: Instant) {
+        stream.receive(reports, at: now)
     }
 
-    func receive(_ reports: [RTCPPacket], at now: Instant) { stream.receive(reports, at: now) }
+    override func receive(rtp packet: ByteBuffer, at now: Instant) {
+        stream.receive(packet, at: now)
+        poll(at: now)
+    }
+
+    override func isDue(at now: Instant) -> Bool {
+        (stream.deadline.map { $0 <= now } ?? false) || super.isDue(at: now)
+    }
+
+    override func advance(to now: Instant) {
+        super.advance(to: now)
+        poll(at: now)
+    }
 
     /// Hands on what is in order now, and tells the publisher what is missing.
-    func advance(to now: Instant) {
+    private func poll(at now: Instant) {
         while let packet = stream.poll(at: now) { sink.receive(packet, now) }
         if let feedback = stream.pollFeedback(at: now) { peer.send(feedback) }
     }
 
-    func end(at now: Instant) {
-        guard hasBegun else { return }
-        hasBegun = false
-        sink.end(now)
+    override func ended(_ metrics: LiveMetrics, at now: Instant) {
+        super.ended(metrics, at: now)
+        if hasBegun { sink.end(now) }
+        metrics.add(stream)
     }
 }
 

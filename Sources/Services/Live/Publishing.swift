@@ -17,37 +17,22 @@ extension LiveService {
         _ cameraID: CameraID, offer text: String, on eventLoop: any EventLoop,
         to sink: PublisherSink
     ) async throws(MarsadError) -> ViewerAnswer {
-        let offer = try Self.offer(text)
+        let offer = try Self.reading { () throws(OfferError) in
+            try Offer(parsing: ByteBuffer(string: text))
+        }
         let loop = loops.first { $0.eventLoop === eventLoop } ?? loops[0]
         let world = shared.world
         let local = LiveShared.credentials(loop: loop.index, random: world.secureRandom)
-        let answer: Answer
-        do throws(OfferError) {
-            answer = try Answer.publishing(
+        let answer = try Self.reading { () throws(OfferError) in
+            try Answer.publishing(
                 offer, ice: local, fingerprint: identity.fingerprint, candidates: candidates)
-        } catch {
-            throw MarsadError(error)
         }
         try await replaceSilentPublisher(of: cameraID)
-        let id = world.secureRandomBytes(16).hex
-        try shared.admit(id, .init(loop: loop, cameraID: cameraID, role: .publisher))
-        let etag = world.secureRandomBytes(8).hex
         let source = SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
-        let identity = identity
-        _ = try? await loop.submit { loop in
-            let now = world.now()
-            let peer = PeerSession(
-                local: local, remote: answer.remoteICE,
-                remoteFingerprint: answer.remoteFingerprint, identity: identity,
-                isDTLSServer: answer.isDTLSServer, at: now, random: world.secureRandom)
-            loop.add(
-                PublisherSession(
-                    id: id, cameraID: cameraID, etag: etag, answer: answer, peer: peer,
-                    ownSource: source, sink: sink, at: now))
+        let place = LiveShared.Place(loop: loop, cameraID: cameraID, role: .publisher)
+        return try await begin(answer, local, place) { opening, _, now in
+            PublisherSession(opening, ownSource: source, sink: sink, at: now)
         }
-        return ViewerAnswer(
-            sessionID: id, etag: etag,
-            description: String(decoding: answer.serialize().readableBytesView, as: UTF8.self))
     }
 
     /// An encoder that lost power comes back sooner than its old session is found dead: a session

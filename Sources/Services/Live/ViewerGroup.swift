@@ -13,8 +13,9 @@ package final class ViewerGroup {
     let timeOffset: UInt32
     package private(set) var window = BurstWindow()
     package private(set) var viewers: [ViewerStream] = []
-    /// Since when nobody watches.
-    package private(set) var emptySince: Instant?
+    /// Sessions that have this group: viewers, and those on their way to be.
+    private var expected = 0
+    private var lastLeft: Instant
 
     private let eventLoop: any EventLoop
     private var queue: CircularBuffer<Part> = []
@@ -32,7 +33,7 @@ package final class ViewerGroup {
         self.cameraID = cameraID
         self.timeOffset = timeOffset
         self.eventLoop = eventLoop
-        emptySince = now
+        lastLeft = now
     }
 
     // MARK: The camera
@@ -61,20 +62,29 @@ package final class ViewerGroup {
 
     // MARK: Viewers
 
+    /// A session has begun that will join, and that leaves in any case.
+    package func expect() { expected += 1 }
+
     package func join(_ viewer: ViewerStream) {
         viewers.append(viewer)
-        emptySince = nil
         welcome(viewer)
     }
 
-    package func leave(_ viewer: ViewerStream, at now: Instant) {
-        guard let place = viewers.firstIndex(where: { $0 === viewer }) else { return }
+    /// A session is over; `nil` for one that never got to join.
+    package func leave(_ viewer: ViewerStream?, at now: Instant) {
+        expected -= 1
+        lastLeft = now
+        guard let viewer, let place = viewers.firstIndex(where: { $0 === viewer }) else { return }
         viewers.remove(at: place)
         // One that was still catching up gets no more.
         viewer.interrupted()
         // Those behind the gap moved up by one: nobody is served twice or passed over.
         if place < served { served -= 1 }
-        if viewers.isEmpty { emptySince = now }
+    }
+
+    /// Whether nobody has watched, or was about to, for a while.
+    package func isIdle(at now: Instant) -> Bool {
+        expected <= 0 && now - lastLeft > Limits.idleGroup
     }
 
     /// Sends the present group of pictures again to a viewer that lost its picture.

@@ -5,55 +5,83 @@ import Domain
 import NIOCore
 import Primitives
 import RTP
+import RTPFormats
 import WebRTC
 
 /// Everything of one viewer on its loop.
 final class ViewerSession: LiveSession {
-    var stream: ViewerStream?
-    var keys: KeyingMaterial?
-    let format: ViewerFormat
+    private let format: ViewerFormat
+    private let group: ViewerGroup
+    private var stream: ViewerStream?
     private var answered = AnsweredNumbers()
-    var nextReport: Instant
-    /// Of the newest receiver report, 0…1.
-    var lossRatio = 0.0
-    /// What the viewer says it can take, in bits a second.
-    var receivableBitsPerSecond: UInt64?
+    private var nextReport: Instant
 
-    init(
-        id: String, cameraID: CameraID, etag: String, answer: Answer, peer: PeerSession,
-        format: ViewerFormat, at now: Instant
-    ) {
+    /// - Parameter group: the viewers that this one is to join; it waits for this one from now on.
+    init(_ opening: Opening, format: ViewerFormat, group: ViewerGroup, at now: Instant) {
         self.format = format
+        self.group = group
         nextReport = now
-        super.init(id: id, cameraID: cameraID, etag: etag, answer: answer, peer: peer)
+        super.init(opening)
+        group.expect()
     }
 
-    override func isDue(at now: Instant) -> Bool { nextReport <= now || super.isDue(at: now) }
+    override func connected(
+        _ keys: KeyingMaterial, on loop: LiveLoop, at now: Instant
+    ) throws(SRTPError) {
+        guard let address else { return peer.close() }
+        let random = loop.shared.world.random()
+        let stream = try ViewerStream(
+            format: format, keys: keys, address: address, socket: loop.socket,
+            scratch: loop.scratch, timeOffset: group.timeOffset,
+            firstSequence: UInt16(truncatingIfNeeded: random))
+        self.stream = stream
+        group.join(stream)
+        report(at: now)
+    }
+
+    override func moved() {
+        if let address { stream?.address = address }
+    }
 
     /// What a report of the viewer asks for.
-    func receive(_ packets: [RTCPPacket], in group: ViewerGroup, at now: Instant) {
+    override func receive(_ reports: [RTCPPacket], at now: Instant) {
         guard let stream else { return }
         var lostPicture = false
-        for packet in packets {
+        for packet in reports {
             switch packet {
-            case .receiverReport(let report): note(report.reports)
-            case .senderReport(let report): note(report.reports)
             case .nack(let nack) where nack.media == format.ssrc:
                 stream.resend(answered.take(nack.lost, at: now), from: group.window)
             case .pictureLoss(let loss): lostPicture = lostPicture || loss.media == format.ssrc
             case .fullIntra(let request):
                 lostPicture =
                     lostPicture || request.entries.contains { $0.media == format.ssrc }
-            case .remb(let limit): receivableBitsPerSecond = limit.bitsPerSecond
-            case .nack, .sdes, .bye, .unknown: break
+            case .receiverReport, .senderReport, .remb, .nack, .sdes, .bye, .unknown: break
             }
         }
         if lostPicture, stream.mayReplay(at: now) { group.replay(stream) }
     }
 
-    private func note(_ reports: [ReportBlock]) {
-        for report in reports where report.ssrc == format.ssrc {
-            lossRatio = Double(report.fractionLost) / 256
+    override func isDue(at now: Instant) -> Bool { nextReport <= now || super.isDue(at: now) }
+
+    override func advance(to now: Instant) {
+        super.advance(to: now)
+        if nextReport <= now { report(at: now) }
+    }
+
+    private func report(at now: Instant) {
+        nextReport = now + Limits.senderReportInterval
+        guard let stream, let newest = group.window.last, let wallTime = newest.wallTime else {
+            return
         }
+        peer.send([
+            stream.senderReport(at: wallTime, decodeTime: newest.decodeTime),
+            .sdes(ssrc: format.ssrc, cname: LiveShared.canonicalName),
+        ])
+    }
+
+    override func ended(_ metrics: LiveMetrics, at now: Instant) {
+        super.ended(metrics, at: now)
+        group.leave(stream, at: now)
+        if let stream { metrics.add(stream) }
     }
 }

@@ -143,6 +143,10 @@ package final class RecordingShared: Sendable {
     /// The cameras whose pictures reach the disk now.
     package func recordingCameras() -> Set<CameraID> { state.withLock { Set($0.recording.keys) } }
 
+    package func isRecording(_ id: CameraID) -> Bool {
+        state.withLock { $0.recording[id] != nil }
+    }
+
     // MARK: What is not indexed yet
 
     /// Segments that the database does not know yet: those being written, and those closed just now.
