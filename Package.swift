@@ -111,7 +111,7 @@ let package = Package(
                 hummingbird, nioCore, logging,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
-            resources: [.embedInCode("Resources/index.html")]),
+            resources: [.embedInCode("Resources/page")]),
         floor(
             "", "Simulation",
             [

@@ -93,26 +93,16 @@ package struct Routes: Sendable {
     // MARK: Operations
 
     private func operations(_ router: Router<MarsadRequestContext>) {
-        router.get("/") { _, _ in page() }
+        router.get("/") { _, _ in try Page.response("index.html") }
+        router.get("page/:name") { _, context in
+            try Page.response(try context.parameters.require("name"))
+        }
         router.get("health") { _, _ in try jsonResponse(["status": "ok"]) }
         router.get("health/ready") { _, _ in try await ready() }
         router.get("version") { _, _ in
             try jsonResponse(["name": "marsad", "version": services.version])
         }
         router.get("metrics") { _, _ in try await metrics() }
-    }
-
-    private func page() -> Response {
-        var headers = HTTPFields()
-        headers[.contentType] = "text/html; charset=utf-8"
-        headers[.cacheControl] = "no-cache"
-        headers[.contentSecurityPolicy] =
-            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-            + "img-src 'self' blob: data:; media-src blob:; connect-src 'self'; "
-            + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        return Response(
-            status: .ok, headers: headers,
-            body: .init(byteBuffer: ByteBuffer(bytes: PackageResources.index_html)))
     }
 
     private func ready() async throws -> Response {
