@@ -226,17 +226,26 @@ package struct Routes: Sendable {
     // MARK: Live
 
     private func live(_ group: RouterGroup<MarsadRequestContext>) {
-        group.get(":id/hls/index.m3u8") { _, context in
-            let camera = try await camera(context)
+        group.get(":id/hls/index.m3u8") { request, context in
+            let camera = try await seated(request, context)
             return playlist(try await services.live.playlist(of: camera.id))
         }
-        group.get(":id/hls/:segment/:name") { _, context in
-            let camera = try await camera(context)
+        group.get(":id/hls/:segment/:name") { request, context in
+            let camera = try await seated(request, context)
             let segment = try context.parameters.require("segment")
             let name = try context.parameters.require("name")
             return video(
                 try await services.live.media(of: camera.id, segmentID: segment, name: name))
         }
+    }
+
+    /// Watching by HLS takes a seat as watching by WebRTC does.
+    private func seated(
+        _ request: Request, _ context: MarsadRequestContext
+    ) async throws -> Camera {
+        let camera = try await camera(context)
+        _ = try await services.reservations.check(try bearer(request), for: camera.id)
+        return camera
     }
 
     private func playlist(_ text: String) -> Response {

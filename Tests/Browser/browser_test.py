@@ -149,6 +149,21 @@ def check_recordings(driver, checks, camera, patience):
     checks.check(again, "the grid is live again after the big view closes")
 
 
+def check_fallback(driver, checks, options):
+    """A browser without WebRTC (or behind a firewall that stops it) plays live all the same."""
+    script = driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": "delete window.RTCPeerConnection;"})
+    driver.get(options.url)
+
+    def by_hls():
+        return [t for t in tiles(driver) if t["via"] == "hls" and t["shown"] == "live"]
+
+    found = until(options.patience, by_hls)
+    checks.check(found, "without WebRTC a tile plays by live HLS, and says so",
+                 ", ".join(f"{t['via']}/{t['shown']}" for t in tiles(driver)[:3]))
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
 def check_arabic(driver, checks):
     click(driver, "language")
     direction, language = driver.execute_script(
@@ -193,6 +208,7 @@ def main():
             if live:
                 check_recordings(driver, checks, live[0], options.patience)
             check_arabic(driver, checks)
+            check_fallback(driver, checks, options)
             wrong = [e["message"] for e in driver.get_log("browser")
                      if e["source"] == "javascript" or "Content Security" in e["message"]]
             checks.check(not wrong, "the page logs no script error", "; ".join(wrong[:3]))
