@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """ingest: connect and keep live. record: also write files. playback: prepare and first media.
 live: WebRTC viewers, by a load client of its own that checks every packet and frame; beside Janus.
-wall: the page in a browser, all cameras at once: until all move, and how old what it shows is."""
+churn: viewers that come and go while all is recorded. wall: the page in a browser, all cameras at
+once: until all move, and how old what it shows is."""
 
 import argparse
 import datetime
-import http.client
 import json
 import math
 import os
@@ -19,99 +19,12 @@ import tempfile
 import time
 import urllib.parse
 
-import janus
+from installation import Client, MARSAD, add_cameras, checked, measure, serve, simulate
 from procs import BenchError, Program, end_all, machine, percentile, say, spread_ms
+from viewers import run_churn, run_live, run_wall
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MARSAD = os.path.join(ROOT, ".build", "release", "marsad")
-BROWSER_PYTHON = os.path.join(ROOT, ".venv", "bin", "python")
-SCENES = os.path.join(ROOT, ".build", "bench-scenes")
 PEER_CAMERAS = 20
 PEER_SECONDS = 60
-
-
-class Client:
-    """One keep-alive connection to the server."""
-
-    def __init__(self, url):
-        self.host = urllib.parse.urlsplit(url).netloc
-        self.connection = http.client.HTTPConnection(self.host, timeout=30)
-
-    def request(self, method, path, body=None, headers=None):
-        """Status, body, and the seconds to the first byte and to the last one."""
-        begun = time.perf_counter()
-        self.connection.request(method, path, body=body, headers=headers or {})
-        response = self.connection.getresponse()
-        first = response.read(1)
-        first_at = time.perf_counter()
-        rest = response.read()
-        return response.status, first + rest, first_at - begun, time.perf_counter() - begun
-
-    def get(self, path):
-        status, body, _, _ = self.request("GET", path)
-        if status != 200:
-            raise BenchError(f"GET {path.split('?')[0]}: {status} {body[:300]!r}")
-        return body
-
-    def total(self, query):
-        return json.loads(self.get("/api/v1/cameras?limit=1" + query))["total"]
-
-
-def simulate(options, folder):
-    say(f"{options.cameras} simulated cameras, {options.size} {options.fps} fps {options.bitrate}")
-    program = Program(
-        "simulator",
-        [MARSAD, "simulate", "cameras", "--count", str(options.cameras), "--rtsp-port", "0",
-         "--json", "--scenes", SCENES, "--size", options.size, "--fps", str(options.fps),
-         "--gop", str(options.gop), "--bitrate", options.bitrate]
-        + (["--spread-packets"] if options.spread_packets else []), folder)
-    return program, program.ready(600)["rtsp_url"]
-
-
-def add_cameras(options, data, rtsp_url, is_recorded):
-    for number in range(1, options.cameras + 1):
-        command = [MARSAD, "camera", "add", f"{rtsp_url}/camera_{number}",
-                   "--name", f"Camera {number}", "--data", data]
-        if not is_recorded:
-            command.append("--no-recording")
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise BenchError("camera add: " + done.stderr)
-
-
-def serve(options, folder, data, segment_seconds):
-    program = Program(
-        "server",
-        [MARSAD, "serve", "--json", "--http-port", "0", "--data", data,
-         "--set", "ingest.camera_networks=127.0.0.0/8", "--set", "webrtc.port=0",
-         "--set", f"recording.segment_seconds={segment_seconds}"], folder)
-    client = Client(program.ready(60)["url"])
-    patience = 60 + options.cameras / 5
-    deadline = time.monotonic() + patience
-    while client.total("&status=ONLINE") < options.cameras:
-        if time.monotonic() > deadline:
-            raise BenchError(
-                f"{client.total('&status=ONLINE')} of {options.cameras} cameras are ONLINE "
-                f"after {patience:.0f} s: {program.tail()}")
-        time.sleep(0.2)
-    return program, client
-
-
-def measure(program, simulator, seconds):
-    """CPU of a program, and of the simulator that feeds it, over a time."""
-    begun = time.monotonic()
-    cpu, sim, written = program.cpu_seconds(), simulator.cpu_seconds(), program.written_bytes()
-    time.sleep(seconds)
-    took = time.monotonic() - begun
-    return {
-        "measured_seconds": round(took, 2),
-        "cpu_cores": round((program.cpu_seconds() - cpu) / took, 4),
-        "simulator_cpu_cores": round((simulator.cpu_seconds() - sim) / took, 4),
-        "written_bytes_per_second": round((program.written_bytes() - written) / took),
-        "rss_mb_peak": round(program.rss_peak_mb(), 1),
-        "rss_mb_end": round(program.rss_mb(), 1),
-        "threads": program.threads(),
-    }
 
 
 def measure_peer(options, folder, rtsp_url, is_recorded):
@@ -160,14 +73,6 @@ def measure_peer(options, folder, rtsp_url, is_recorded):
 def ffmpeg_version():
     done = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True)
     return done.stdout.split("\n", 1)[0].removeprefix("ffmpeg version ").split(" ", 1)[0]
-
-
-def checked(data):
-    done = subprocess.run(
-        [MARSAD, "check", os.path.join(data, "recordings")], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BenchError("check: " + done.stderr)
-    return json.loads(done.stdout)
 
 
 def run_cameras(options, folder):
@@ -366,113 +271,12 @@ def run_playback(options, folder):
     return result, status == 0
 
 
-def watch(options, server, url, viewers):
-    """One run of the load client, which reads the server's CPU and memory over its own window."""
-    say(f"{viewers} viewers for {options.seconds} s")
-    done = subprocess.run(
-        [MARSAD, "bench", "live", "--url", url, "--viewers", str(viewers),
-         "--join-rate", str(options.join_rate), "--seconds", str(options.seconds),
-         "--server-pid", str(server.child.pid)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BenchError("bench live: " + done.stderr[-1000:])
-    found = json.loads(done.stdout)
-    keys = ("viewers", "joined", "failed", "packets_per_second", "bits_per_second_per_viewer", "lost",
-            "frames", "frames_missing", "frames_damaged", "latency_ms", "join_ms", "server", "client",
-            "kernel_receive_drops")
-    return {key: found[key] for key in keys}
-
-
-def run_live(options, folder):
-    """The benchmark live: rising numbers of viewers, each run from an idle server on."""
-    data = os.path.join(folder, "data")
-    simulator, rtsp_url = simulate(options, folder)
-    add_cameras(options, data, rtsp_url, options.recorded)
-    server, client = serve(options, folder, data, 300)
-    idle = measure(server, simulator, 5)
-    url = f"http://{client.host}"
-    runs = []
-    for viewers in (int(text) for text in options.viewers.split(",")):
-        runs.append(watch(options, server, url, viewers))
-        time.sleep(3)
-    status = server.stop()
-    is_complete = status == 0 and all(
-        run["joined"] == run["viewers"] and not run["lost"] and not run["frames_missing"]
-        and not run["frames_damaged"] for run in runs)
-    result = {
-        "benchmark": "live", "cameras": options.cameras, "recorded": options.recorded,
-        "spread_packets": options.spread_packets,
-        "seconds": options.seconds, "join_rate": options.join_rate,
-        "idle_cpu_cores": idle["cpu_cores"], "runs": runs, "exit_status": status,
-        "is_complete": is_complete}
-    if not options.no_peer:
-        add_janus(options, folder, simulator, rtsp_url, result)
-    return result, is_complete
-
-
-def add_janus(options, folder, simulator, rtsp_url, result):
-    """The same cameras by Janus, with fewer viewers: its clients cost more than ours."""
-    numbers = [int(text) for text in options.peer_viewers.split(",")]
-    try:
-        peer = janus.measure_janus(folder, rtsp_url, options.cameras, numbers, options.seconds)
-        if simulator.child.poll() is not None:
-            raise BenchError("without cameras nothing was sent")
-    except BenchError as problem:
-        # Our own numbers stand without the peer's.
-        if simulator.child.poll() is not None:
-            problem = f"the simulator ended ({simulator.child.returncode}): {simulator.tail()}"
-        say(f"NOT COMPARED WITH JANUS: {problem}")
-        result.update({"peer": None, "peer_missing": str(problem)})
-        return
-    result["peer"] = peer
-    theirs = max(peer["runs"], key=lambda run: run["viewers"])
-    ours = min(
-        (run for run in result["runs"] if run["viewers"] >= theirs["viewers"]),
-        key=lambda run: run["viewers"], default=None)
-    if ours is None:
-        say(f"no run of ours has {theirs['viewers']} viewers or more: no ratio")
-        return
-    # Percent of a core per viewer of the whole process, its camera connections included, in both:
-    # Janus's with most viewers, divided by ours with the next number of viewers that is not smaller
-    # (the same number where --viewers has it; with a larger one our cameras' share is spread wider).
-    result["ratio_viewers"] = [theirs["viewers"], ours["viewers"]]
-    result["ratio_cpu_per_viewer"] = round(
-        theirs["cpu_percent_per_viewer"] / (100 * ours["server"]["cpu_cores"] / ours["joined"]), 2)
-
-
-def run_wall(options, folder):
-    """The benchmark wall: a browser beside the server, which are measured over the same time."""
-    if not os.path.exists(BROWSER_PYTHON):
-        raise BenchError("a browser is needed: scripts/bootstrap test installs it")
-    data = os.path.join(folder, "data")
-    simulator, rtsp_url = simulate(options, folder)
-    add_cameras(options, data, rtsp_url, options.recorded)
-    server, client = serve(options, folder, data, 300)
-    browser = Program(
-        "browser",
-        [BROWSER_PYTHON, os.path.join(ROOT, "Benchmarks", "wall.py"),
-         "--url", f"http://{client.host}", "--tiles", str(options.cameras), "--fps", str(options.fps),
-         "--seconds", str(options.seconds)], folder)
-    found = measure(server, simulator, options.seconds)
-    try:
-        browser.child.wait(timeout=options.seconds + 90)
-    except subprocess.TimeoutExpired:
-        raise BenchError("the browser does not end: " + browser.tail()) from None
-    with open(browser.out_path, encoding="utf-8") as file:
-        text = file.read()
-    if browser.child.returncode != 0 or not text:
-        raise BenchError("the browser failed: " + browser.tail())
-    shown = json.loads(text)
-    result = {"benchmark": "wall", "cameras": options.cameras, "seconds": options.seconds, **shown,
-              "server": found, "exit_status": server.stop()}
-    return result, shown["by_webrtc"] == options.cameras and bool(shown["glass_to_glass_ms"])
-
-
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "benchmark", nargs="?", default="record",
-        choices=["ingest", "record", "playback", "live", "wall"])
-    parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50; wall 16)")
+        choices=["ingest", "record", "playback", "live", "churn", "wall"])
+    parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50; churn 10; wall 16)")
     parser.add_argument("--seconds", type=int, help="how long (60; playback: live before, 20)")
     parser.add_argument("--hours", type=int, default=24, help="playback: recorded past")
     # The past of the playback benchmark is small pictures: what counts there is how many there are.
@@ -483,6 +287,7 @@ def parse():
     parser.add_argument("--prepares", type=int, default=500, help="playback sessions to start")
     parser.add_argument("--seed", type=int, default=1, help="of the random ranges")
     parser.add_argument("--viewers", default="100,150,200,500,1000", help="live: one run for each number")
+    parser.add_argument("--joins", type=int, default=40_000, help="churn: viewers that join in all")
     parser.add_argument("--join-rate", type=int, default=100, help="live: viewers that join a second")
     parser.add_argument(
         "--spread-packets", action="store_true", help="cameras send each packet by itself")
@@ -493,7 +298,7 @@ def parse():
     parser.add_argument("--folder", help="where recordings go while measuring (temporary)")
     options = parser.parse_args()
     is_playback = options.benchmark == "playback"
-    usual = {"playback": 9, "live": 50, "wall": 16}
+    usual = {"playback": 9, "live": 50, "churn": 10, "wall": 16}
     options.cameras = options.cameras or usual.get(options.benchmark, 20)
     options.seconds = options.seconds or (20 if options.benchmark in usual else 60)
     # A wall's tiles are small: a site sends them its cameras' small pictures.
@@ -515,8 +320,9 @@ def main():
         return 1
     folder = tempfile.mkdtemp(prefix="marsad-bench-", dir=options.folder)
     try:
-        run = {"playback": run_playback, "live": run_live, "wall": run_wall}.get(options.benchmark, run_cameras)
-        result, is_good = run(options, folder)
+        runs = {
+            "playback": run_playback, "live": run_live, "churn": run_churn, "wall": run_wall}
+        result, is_good = runs.get(options.benchmark, run_cameras)(options, folder)
         result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
         result["machine"] = host
         print(json.dumps(result, indent=2))
