@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.parse
 
-from installation import Client, MARSAD, add_cameras, checked, measure, serve, simulate
+from installation import MARSAD, add_cameras, checked, measure, serve, simulate
 from procs import BenchError, Program, end_all, machine, percentile, say, spread_ms
 from viewers import run_churn, run_live, run_wall
 
