@@ -74,7 +74,7 @@ let package = Package(
         floor(
             "Infrastructure", "Database",
             ["Primitives", .product(name: "GRDB", package: "GRDB.swift")]),
-        floor("Infrastructure", "Decoding", ["CFFmpeg", nioCore]),
+        floor("Infrastructure", "Decoding", ["CFFmpeg", "H26x", nioCore]),
         floor("Infrastructure", "Observability", ["Primitives", logging]),
         // Floor 3
         floor("", "Domain", ["Primitives"]),
@@ -141,7 +141,7 @@ let package = Package(
         tests("Manifests", ["Manifests", "Primitives"]),
         tests("WebRTC", ["WebRTC", "RTP", "SDP", "Primitives", nioCore]),
         tests("Database", ["Database", "Primitives"]),
-        tests("Decoding", ["Decoding", "Primitives", nioCore]),
+        tests("Decoding", ["Decoding", "H26x", "Simulation", "Primitives", nioCore]),
         tests("Observability", ["Observability", "Primitives", logging]),
         tests("Domain", ["Domain", "Primitives"]),
         tests(

@@ -3,16 +3,16 @@
 
 package import Primitives
 
-/// The newest keyframe of a camera: parameter sets and one access unit, in the AVCC form.
+/// The newest keyframe of a camera.
 package struct Keyframe: Sendable {
-    package var sps: [UInt8]
-    package var pps: [UInt8]
+    /// The MP4 header of its stream, which names the codec and holds the parameter sets.
+    package var initSegment: [UInt8]
+    /// One access unit, in the AVCC form.
     package var avcc: [UInt8]
     package var wallTime: WallTime
 
-    package init(sps: [UInt8], pps: [UInt8], avcc: [UInt8], wallTime: WallTime) {
-        self.sps = sps
-        self.pps = pps
+    package init(initSegment: [UInt8], avcc: [UInt8], wallTime: WallTime) {
+        self.initSegment = initSegment
         self.avcc = avcc
         self.wallTime = wallTime
     }

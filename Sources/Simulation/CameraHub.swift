@@ -74,9 +74,15 @@ final class CameraHub {
         let sets = cameras[index].clip.parameterSets
         return SessionDescription(
             name: "camera_\(cameras[index].number)",
-            media: [
-                .h264(payloadType: SimulatedCamera.payloadType, sps: sets.sps, pps: sets.pps)
-            ])
+            media: [Self.media(sets)])
+    }
+
+    private static func media(_ sets: ParameterSets) -> SessionDescription.Media {
+        let type = SimulatedCamera.payloadType
+        guard let vps = sets.vps else {
+            return .h264(payloadType: type, sps: sets.sps, pps: sets.pps)
+        }
+        return .h265(payloadType: type, vps: vps, sps: sets.sps, pps: sets.pps)
     }
 
     /// Lets a connection have the camera's frames, from the next IDR on.

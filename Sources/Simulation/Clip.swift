@@ -5,7 +5,7 @@ import Foundation
 package import H26x
 import NIOCore
 
-/// H.264 access units of one loop, from an IDR on. Copies share their bytes.
+/// Access units of one loop, from a random access point on. Copies share their bytes.
 package struct Clip: Sendable {
     /// What the clip is called in errors and logs.
     package let name: String
@@ -26,7 +26,7 @@ package struct Clip: Sendable {
     /// How long the loop lasts.
     package var seconds: Double { Double(units.count) / framesPerSecond }
 
-    /// Reads the H.264 video of any file that ffmpeg can read, without re-encoding it. Pictures are
+    /// Reads the H.264 or H.265 video of any file that ffmpeg can read, without re-encoding it. Pictures are
     /// sent in decoding order with evenly spaced times, so files with B-frames are refused.
     package static func load(_ file: String) async throws -> Clip {
         let facts = try await FFmpegProgram.ffprobe.run([
@@ -39,9 +39,10 @@ package struct Clip: Sendable {
             let parts = line.split(separator: "=", maxSplits: 1)
             if parts.count == 2 { values[String(parts[0])] = String(parts[1]) }
         }
-        guard values["codec_name"] == "h264" else {
+        guard let codec = Codec(ffmpegName: values["codec_name"] ?? "") else {
             throw SimulationError.unusableClip(
-                file: file, reason: "its video is \(values["codec_name"] ?? "missing"), not h264")
+                file: file,
+                reason: "its video is \(values["codec_name"] ?? "missing"), not h264 or hevc")
         }
         guard values["has_b_frames"] == "0" else {
             throw SimulationError.unusableClip(file: file, reason: "it has B-frames")
@@ -51,26 +52,25 @@ package struct Clip: Sendable {
         }
         let annexB = try await FFmpegProgram.ffmpeg.run([
             "-v", "error", "-i", file, "-map", "0:v:0", "-c", "copy", "-bsf:v",
-            "h264_mp4toannexb", "-f", "h264", "-",
+            "\(codec.ffmpegName)_mp4toannexb", "-f", codec.ffmpegName, "-",
         ])
-        return try Clip(name: file, annexB: ByteBuffer(bytes: annexB), framesPerSecond: rate)
+        return try Clip(
+            name: file, annexB: ByteBuffer(bytes: annexB), codec, framesPerSecond: rate)
     }
 
-    /// Cuts an Annex B stream (H.264 §B) into access units (§7.4.1.2.3).
-    init(name: String, annexB: ByteBuffer, framesPerSecond: Double) throws {
-        var splitter = AccessUnitSplitter(framesPerSecond: framesPerSecond)
+    /// Cuts an Annex B stream into access units (H.264 §7.4.1.2.3, H.265 §7.4.2.4.4).
+    init(name: String, annexB: ByteBuffer, _ codec: Codec, framesPerSecond: Double) throws {
+        var splitter = AccessUnitSplitter(codec: codec, framesPerSecond: framesPerSecond)
         for nalUnit in AnnexB.nalUnits(in: annexB) { splitter.append(nalUnit) }
         splitter.finish()
-        guard let sps = splitter.sps, let pps = splitter.pps else {
-            throw SimulationError.unusableClip(file: name, reason: "it has no parameter sets")
-        }
         guard !splitter.units.isEmpty else {
-            throw SimulationError.unusableClip(file: name, reason: "it has no IDR picture")
+            throw SimulationError.unusableClip(file: name, reason: "it has no picture to begin with")
         }
         do {
-            parameterSets = try ParameterSets(sps: sps, pps: pps)
+            parameterSets = try ParameterSets(among: splitter.parameterSets, codec)
         } catch {
-            throw SimulationError.unusableClip(file: name, reason: "\(error)")
+            throw SimulationError.unusableClip(
+                file: name, reason: "its parameter sets: \(error)")
         }
         self.name = name
         self.units = splitter.units
@@ -86,35 +86,54 @@ package struct Clip: Sendable {
     }
 }
 
-/// Groups NAL units into access units; what comes before the first IDR is dropped.
+extension Codec {
+    /// What the ffmpeg programs call the codec.
+    var ffmpegName: String {
+        switch self {
+        case .h264: "h264"
+        case .h265: "hevc"
+        }
+    }
+
+    init?(ffmpegName name: String) {
+        guard let codec = Codec.allCases.first(where: { $0.ffmpegName == name }) else { return nil }
+        self = codec
+    }
+}
+
+/// Groups NAL units into access units; what comes before the first random access point is dropped.
 private struct AccessUnitSplitter {
     private(set) var units: [AccessUnit] = []
-    private(set) var sps: ByteBuffer?
-    private(set) var pps: ByteBuffer?
+    private(set) var parameterSets: [ByteBuffer] = []
+    private let codec: Codec
     private let framesPerSecond: Double
     private var pending: [ByteBuffer] = []
     private var hasSlices = false
     private var isIDR = false
 
-    init(framesPerSecond: Double) { self.framesPerSecond = framesPerSecond }
+    init(codec: Codec, framesPerSecond: Double) {
+        self.codec = codec
+        self.framesPerSecond = framesPerSecond
+    }
 
     mutating func append(_ nalUnit: ByteBuffer) {
-        guard let header = nalUnit.getInteger(at: nalUnit.readerIndex, as: UInt8.self) else {
-            return
-        }
-        let type = NALUnitType(header: header)
-        switch type {
-        case .nonIDRSlice, .idrSlice:
-            // first_mb_in_slice is ue(v): 0 is the single bit 1.
-            let next = nalUnit.getInteger(at: nalUnit.readerIndex + 1, as: UInt8.self) ?? 0
+        guard let kind = codec.kind(of: nalUnit) else { return }
+        switch kind {
+        case .slice, .randomAccessSlice:
+            // first_mb_in_slice is ue(v), where 0 is the single bit 1; H.265 has a flag there.
+            let next =
+                nalUnit.getInteger(at: nalUnit.readerIndex + codec.headerBytes, as: UInt8.self) ?? 0
             if hasSlices, next & 0x80 != 0 { finish() }
             hasSlices = true
-            if type == .idrSlice { isIDR = true }
-        case .sps, .pps, .sei, .aud:
+            if kind == .randomAccessSlice { isIDR = true }
+        case .videoParameterSet, .sequenceParameterSet, .pictureParameterSet:
             if hasSlices { finish() }
-            if type == .sps, sps == nil { sps = nalUnit }
-            if type == .pps, pps == nil { pps = nalUnit }
-        default: break
+            // All of the loop's: one that comes again is kept once.
+            if !parameterSets.contains(nalUnit) { parameterSets.append(nalUnit) }
+        case .delimiter, .sei:
+            if hasSlices { finish() }
+        case .slicePartition, .other:
+            break
         }
         pending.append(nalUnit)
     }

@@ -5,8 +5,8 @@ package import H26x
 package import NIOCore
 package import Primitives
 
-/// What a simulated camera says about a frame, in a `user_data_unregistered` SEI (H.264 §D.2.7) in
-/// front of its slices. Big-endian: version (8 bits), camera (16), number (64), wall time in
+/// What a simulated camera says about a frame, in a `user_data_unregistered` SEI (H.264 and H.265
+/// §D.2.7) in front of its slices. Big-endian: version (8 bits), camera (16), number (64), wall time in
 /// microseconds (64), checksum (64).
 package struct FrameStamp: Hashable, Sendable {
     /// The camera's number, from 1.
@@ -34,7 +34,7 @@ package struct FrameStamp: Hashable, Sendable {
     private static let version: UInt8 = 1
 
     /// The stamp as a SEI NAL unit.
-    package func nalUnit() -> ByteBuffer {
+    package func nalUnit(_ codec: Codec) -> ByteBuffer {
         var payload = [Self.version, UInt8(camera >> 8), UInt8(truncatingIfNeeded: camera)]
         payload.reserveCapacity(27)
         for value in [number, UInt64(bitPattern: wallTime.microseconds), checksum] {
@@ -42,24 +42,27 @@ package struct FrameStamp: Hashable, Sendable {
                 payload.append(UInt8(truncatingIfNeeded: value >> UInt64(shift)))
             }
         }
-        return SupplementalEnhancement.userDataUnregistered(uuid: Self.uuid, payload: payload)
+        return SupplementalEnhancement.userDataUnregistered(
+            codec, uuid: Self.uuid, payload: payload)
     }
 
     /// Where a stamp goes in an access unit: behind its delimiter and parameter sets, before all else
-    /// (H.264 §7.4.1.2.3).
-    package static func place(in nalUnits: [ByteBuffer]) -> Int {
+    /// (H.264 §7.4.1.2.3, H.265 §7.4.2.4.4).
+    package static func place(in nalUnits: [ByteBuffer], _ codec: Codec) -> Int {
         nalUnits.firstIndex { nalUnit in
-            let header = nalUnit.getInteger(at: nalUnit.readerIndex, as: UInt8.self) ?? 0
-            return ![.aud, .sps, .pps].contains(NALUnitType(header: header))
+            let kind = codec.kind(of: nalUnit) ?? .other
+            return kind != .delimiter && !kind.isParameterSet
         } ?? nalUnits.count
     }
 
-    /// The stamp of a NAL unit; `nil` where it is something else.
+    /// The stamp of a NAL unit; `nil` where it is something else. Its UUID tells a stamp in either
+    /// codec, so that nobody has to say which one it is.
     package static func read(nalUnit: ByteBuffer) -> FrameStamp? {
-        guard let header = nalUnit.getInteger(at: nalUnit.readerIndex, as: UInt8.self),
-            NALUnitType(header: header) == .sei,
-            let payload = SupplementalEnhancement.userDataUnregistered(in: nalUnit, uuid: uuid)
-        else { return nil }
+        var found: [UInt8]?
+        for codec in Codec.allCases where found == nil {
+            found = SupplementalEnhancement.userDataUnregistered(codec, in: nalUnit, uuid: uuid)
+        }
+        guard let payload = found else { return nil }
         var reader = ByteBuffer(bytes: payload)
         guard reader.readInteger(as: UInt8.self) == version,
             let camera = reader.readInteger(as: UInt16.self),

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+package import H26x
 import NIOCore
 
 /// Makes the clips that simulated cameras play.
@@ -18,10 +19,12 @@ package enum SceneLibrary {
         package var gop: Int
         /// Length of a loop: a divisor of 60, so that the seconds in the picture are true.
         package var loopSeconds: Int
+        package var codec: Codec
 
         package init(
             cameras: Int, width: Int = 1280, height: Int = 720, framesPerSecond: Int = 25,
-            bitsPerSecond: Int = 2_000_000, gop: Int = 50, loopSeconds: Int = 20
+            bitsPerSecond: Int = 2_000_000, gop: Int = 50, loopSeconds: Int = 20,
+            codec: Codec = .h264
         ) {
             self.cameras = cameras
             self.width = width
@@ -30,6 +33,7 @@ package enum SceneLibrary {
             self.bitsPerSecond = bitsPerSecond
             self.gop = gop
             self.loopSeconds = loopSeconds
+            self.codec = codec
         }
 
         /// Refuses what the renderer, the frame code or the encoder cannot do.
@@ -91,7 +95,7 @@ package enum SceneLibrary {
         }
         let bytes = try Data(contentsOf: URL(fileURLWithPath: file))
         let clip = try Clip(
-            name: file, annexB: ByteBuffer(bytes: bytes),
+            name: file, annexB: ByteBuffer(bytes: bytes), settings.codec,
             framesPerSecond: Double(settings.framesPerSecond))
         guard clip.units.count == settings.loopSeconds * settings.framesPerSecond else {
             throw SimulationError.unusableClip(
@@ -107,7 +111,7 @@ package enum SceneLibrary {
             + "\(settings.bitsPerSecond) \(settings.gop) \(settings.loopSeconds)"
         var hash = FNV1a()
         hash.combine(ByteBuffer(string: facts))
-        return "scene-\(camera)-\(String(hash.value, radix: 16)).h264"
+        return "scene-\(camera)-\(String(hash.value, radix: 16)).\(settings.codec.ffmpegName)"
     }
 
     private static func encode(
@@ -119,20 +123,34 @@ package enum SceneLibrary {
             framesPerSecond: Double(settings.framesPerSecond))
         let temporary = "\(file).\(UUID().uuidString).part"
         defer { try? FileManager.default.removeItem(atPath: temporary) }
-        let rate = String(settings.bitsPerSecond)
-        let gop = String(settings.gop)
         _ = try await FFmpegProgram.ffmpeg.run(
             [
                 "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size",
                 "\(settings.width)x\(settings.height)", "-framerate",
-                String(settings.framesPerSecond), "-i", "-", "-an", "-c:v", "libx264", "-threads",
-                "1", "-preset", "superfast", "-profile:v", camera % 2 == 0 ? "high" : "main",
-                "-pix_fmt", "yuv420p", "-bf", "0", "-g", gop, "-keyint_min", gop,
-                "-sc_threshold", "0", "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-aud",
-                "1", "-f", "h264", temporary,
-            ],
+                String(settings.framesPerSecond), "-i", "-", "-an", "-pix_fmt", "yuv420p",
+            ] + encoder(camera: camera, settings) + ["-f", settings.codec.ffmpegName, temporary],
             input: { index in index < frames ? renderer.frame(index).bytes : nil })
         // Renamed when whole, so that an interrupted run leaves nothing that looks finished.
         try FileManager.default.moveItem(atPath: temporary, toPath: file)
+    }
+
+    /// No B-frames, keyframes at equal distances only, and as many bits a second as asked for.
+    private static func encoder(camera: Int, _ settings: Settings) -> [String] {
+        let rate = String(settings.bitsPerSecond)
+        let gop = String(settings.gop)
+        let control = ["-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-g", gop]
+        switch settings.codec {
+        case .h264:
+            let profile = camera % 2 == 0 ? "high" : "main"
+            return [
+                "-c:v", "libx264", "-threads", "1", "-preset", "superfast", "-profile:v", profile,
+                "-bf", "0", "-keyint_min", gop, "-sc_threshold", "0", "-aud", "1",
+            ] + control
+        case .h265:
+            let rules =
+                "keyint=\(gop):min-keyint=\(gop):scenecut=0:bframes=0:open-gop=0:aud=1:"
+                + "repeat-headers=1:pools=1:frame-threads=1:log-level=none"
+            return ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", rules] + control
+        }
     }
 }

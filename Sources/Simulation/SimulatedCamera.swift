@@ -7,9 +7,10 @@ import Primitives
 import RTP
 import RTPFormats
 
-/// A clip's access units as RTP payloads (RFC 6184), made once and shared by all its cameras.
+/// A clip's access units as RTP payloads, made once and shared by all its cameras.
 struct PacketizedClip: Sendable {
-    /// One access unit, in two parts: a stamp's SEI goes between them (H.264 §7.4.1.2.3).
+    /// One access unit, in two parts: a stamp's SEI goes between them (H.264 §7.4.1.2.3,
+    /// H.265 §7.4.2.4.4).
     struct Frame: Sendable {
         /// Access unit delimiter and parameter sets.
         var leading: [ByteBuffer]
@@ -27,7 +28,8 @@ struct PacketizedClip: Sendable {
     let framesPerSecond: Double
 
     init(_ clip: Clip) {
-        let packetizer = H264Packetizer(maxPayload: 1400)
+        let codec = clip.parameterSets.codec
+        let packetizer = Packetizer(codec: codec, maxPayload: 1400)
         func payloads(_ nalUnits: ArraySlice<ByteBuffer>) -> [ByteBuffer] {
             guard !nalUnits.isEmpty else { return [] }
             return packetizer.packetize(
@@ -39,7 +41,7 @@ struct PacketizedClip: Sendable {
         framesPerSecond = clip.framesPerSecond
         frames = clip.units.compactMap { unit in
             let nalUnits = unit.nalUnits()
-            let split = FrameStamp.place(in: nalUnits)
+            let split = FrameStamp.place(in: nalUnits, codec)
             guard split < nalUnits.count else { return nil }
             let leading = payloads(nalUnits[..<split])
             let rest = payloads(nalUnits[split...])
@@ -120,7 +122,7 @@ struct SimulatedCamera {
         let stamp = FrameStamp(
             camera: UInt16(truncatingIfNeeded: number), number: nextFrame, wallTime: due,
             checksum: frame.checksum
-        ).nalUnit()
+        ).nalUnit(clip.parameterSets.codec)
         let packets = frame.leading.count + frame.rest.count + 1
         var out = ByteBufferAllocator().buffer(capacity: frame.payloadBytes + packets * 16 + 200)
         let timestamp = timestampStart.advanced(by: ticks(ofFrame: nextFrame))

@@ -34,7 +34,8 @@ package struct StampedFrames: Sendable {
         let stamp = FrameStamp(
             camera: camera, number: number, wallTime: wallTime,
             checksum: FrameStamp.checksum(of: nalUnits))
-        nalUnits.insert(stamp.nalUnit(), at: FrameStamp.place(in: nalUnits))
+        let codec = clip.parameterSets.codec
+        nalUnits.insert(stamp.nalUnit(codec), at: FrameStamp.place(in: nalUnits, codec))
         let ticks = Int64((Double(number) * 90_000 / clip.framesPerSecond).rounded())
         number += 1
         return AccessUnit(

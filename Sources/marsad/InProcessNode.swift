@@ -5,6 +5,7 @@ import Domain
 import H26x
 import Ingest
 import Live
+import MP4
 import NIOCore
 import NIOPosix
 import Primitives
@@ -69,7 +70,7 @@ final class InProcessNode: CameraNode {
             return nil
         }
         return Keyframe(
-            sps: Array(sets.sps.readableBytesView), pps: Array(sets.pps.readableBytesView),
+            initSegment: Array(InitSegment.serialize(sets).readableBytesView),
             avcc: Array(unit.avcc.readableBytesView), wallTime: wallTime)
     }
 

@@ -4,6 +4,7 @@
 import ArgumentParser
 import Foundation
 import Glibc
+import H26x
 import NIOCore
 import NIOPosix
 import Primitives
@@ -72,6 +73,7 @@ struct SceneOptions: ParsableArguments {
     @Option(help: "Picture size.") var size = "1280x720"
     @Option(help: "Frames per second.") var fps = 25
     @Option(help: "Frames in a group of pictures.") var gop = 50
+    @Option(help: "Codec of the drawn scenes: h264 or h265.") var codec = "h264"
     @Option(help: "Folder for the drawn scenes.") var scenes = "data/scenes"
 
     func clips(cameras: Int) async throws -> [Clip] {
@@ -80,9 +82,13 @@ struct SceneOptions: ParsableArguments {
             throw ConfigurationError(
                 description: "--size is \"\(size)\"; allowed: such as 1280x720")
         }
+        guard let codec = ["h264": Codec.h264, "h265": .h265][codec] else {
+            throw ConfigurationError(
+                description: "--codec is \"\(codec)\"; allowed: h264, h265")
+        }
         let settings = SceneLibrary.Settings(
             cameras: cameras, width: parts[0], height: parts[1], framesPerSecond: fps,
-            bitsPerSecond: try bitsPerSecond(), gop: gop)
+            bitsPerSecond: try bitsPerSecond(), gop: gop, codec: codec)
         return try await SceneLibrary.prepare(folder: scenes, settings: settings)
     }
 

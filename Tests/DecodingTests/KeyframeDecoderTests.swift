@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Decoding
 import Foundation
+import H26x
 import NIOCore
 import Primitives
 import Testing
@@ -44,8 +45,8 @@ struct FirstKeyframe {
 
     func jpeg(width: Int? = nil, quality: Int = 80) throws(DecodingError) -> ByteBuffer {
         try KeyframeDecoder.jpeg(
-            parameterSets: sps, pps: pps, accessUnitAVCC: accessUnit, width: width, quality: quality
-        )
+            .h264, parameterSets: [sps, pps], accessUnitAVCC: accessUnit, width: width,
+            quality: quality)
     }
 }
 
@@ -96,11 +97,13 @@ struct KeyframeDecoderTests {
     func luma() throws {
         let keyframe = try FirstKeyframe(of: "corridor-360p15-baseline.mp4")
         let luma = try KeyframeDecoder.luma(
-            parameterSets: keyframe.sps, pps: keyframe.pps, accessUnitAVCC: keyframe.accessUnit)
+            .h264, parameterSets: [keyframe.sps, keyframe.pps],
+            accessUnitAVCC: keyframe.accessUnit)
         #expect(luma.width == 640 && luma.height == 360 && luma.samples.count == 640 * 360)
         #expect(Set(luma.samples).count > 50)
         let again = try KeyframeDecoder.luma(
-            parameterSets: keyframe.sps, pps: keyframe.pps, accessUnitAVCC: keyframe.accessUnit)
+            .h264, parameterSets: [keyframe.sps, keyframe.pps],
+            accessUnitAVCC: keyframe.accessUnit)
         #expect(luma == again)
     }
 
@@ -109,7 +112,7 @@ struct KeyframeDecoderTests {
         let keyframe = try FirstKeyframe(of: "street-720p25-main.mp4")
         func luma(sps: ByteBuffer, unit: ByteBuffer) throws(DecodingError) {
             _ = try KeyframeDecoder.luma(
-                parameterSets: sps, pps: keyframe.pps, accessUnitAVCC: unit)
+                .h264, parameterSets: [sps, keyframe.pps], accessUnitAVCC: unit)
         }
         #expect(throws: DecodingError.malformedAccessUnit(offset: 5)) {
             try luma(sps: keyframe.sps, unit: ByteBuffer(bytes: [0, 0, 0, 1, 9, 0, 0, 0, 9, 1]))
@@ -146,8 +149,10 @@ struct KeyframeDecoderTests {
             }
             do {
                 _ = try KeyframeDecoder.jpeg(
-                    parameterSets: ByteBuffer(bytes: mutated[0]),
-                    pps: ByteBuffer(bytes: mutated[1]),
+                    .h264,
+                    parameterSets: [
+                        ByteBuffer(bytes: mutated[0]), ByteBuffer(bytes: mutated[1]),
+                    ],
                     accessUnitAVCC: ByteBuffer(bytes: mutated[2]), width: 64, quality: 50)
             } catch {
                 errors += 1

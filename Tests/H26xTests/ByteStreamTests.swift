@@ -94,12 +94,12 @@ struct SupplementalEnhancementTests {
     @Test("carries payloads of every awkward size", arguments: [0, 1, 238, 239, 240, 494, 5000])
     func roundTrip(size: Int) {
         let payload = [UInt8](repeating: 0, count: size)
-        let nal = SupplementalEnhancement.userDataUnregistered(uuid: uuid, payload: payload)
+        let nal = SupplementalEnhancement.userDataUnregistered(.h264, uuid: uuid, payload: payload)
         #expect(nal.getInteger(at: 0, as: UInt8.self) == 6)
         #expect(AnnexB.nalUnits(in: AnnexB.serialize([nal])) == [nal])
-        #expect(SupplementalEnhancement.userDataUnregistered(in: nal, uuid: uuid) == payload)
+        #expect(SupplementalEnhancement.userDataUnregistered(.h264, in: nal, uuid: uuid) == payload)
         let other = [UInt8](repeating: 7, count: 16)
-        #expect(SupplementalEnhancement.userDataUnregistered(in: nal, uuid: other) == nil)
+        #expect(SupplementalEnhancement.userDataUnregistered(.h264, in: nal, uuid: other) == nil)
     }
 
     @Test("finds its message behind another one in the same unit")
@@ -107,24 +107,24 @@ struct SupplementalEnhancementTests {
         var bytes: [UInt8] = [6, 1, 2, 0xAA, 0xBB, 5, 18]
         bytes += uuid + [42, 43, 0x80]
         let nal = ByteBuffer(bytes: bytes)
-        #expect(SupplementalEnhancement.userDataUnregistered(in: nal, uuid: uuid) == [42, 43])
+        #expect(SupplementalEnhancement.userDataUnregistered(.h264, in: nal, uuid: uuid) == [42, 43])
     }
 
     @Test("survives every truncation and 5,000 seeded mutations")
     func malformed() {
         let nal = SupplementalEnhancement.userDataUnregistered(
-            uuid: uuid, payload: [UInt8](repeating: 1, count: 300))
+            .h264, uuid: uuid, payload: [UInt8](repeating: 1, count: 300))
         let good = Array(nal.readableBytesView)
         for length in 0..<(good.count - 1) {
             let cut = ByteBuffer(bytes: good.prefix(length))
-            #expect(SupplementalEnhancement.userDataUnregistered(in: cut, uuid: uuid) == nil)
+            #expect(SupplementalEnhancement.userDataUnregistered(.h264, in: cut, uuid: uuid) == nil)
         }
         var random = SeededRandom(seed: 0x5E1)
         for _ in 0..<5_000 {
             var bytes = good
             bytes[Int.random(in: 0..<24, using: &random)] = .random(in: 0...255, using: &random)
             let mutated = ByteBuffer(bytes: bytes)
-            _ = SupplementalEnhancement.userDataUnregistered(in: mutated, uuid: uuid)
+            _ = SupplementalEnhancement.userDataUnregistered(.h264, in: mutated, uuid: uuid)
         }
     }
 }

@@ -34,7 +34,7 @@ struct CameraTests {
         #expect(sets.sequence.width == width)
         #expect(sets.sequence.height == height)
         #expect(sets.sequence.codecString == codec)
-        #expect(try ParameterSets(avcC: sets.avcC()) == sets)
+        #expect(try ParameterSets(decoderConfiguration: sets.decoderConfiguration(), .h264) == sets)
     }
 
     @Test(
@@ -43,6 +43,6 @@ struct CameraTests {
         arguments: [("dahua_describe_h264_aac_onvif.txt", 15.0), ("bunny_describe.txt", 24.0)])
     func rates(name: String, rate: Double) throws {
         let sps = try #require(try SharedMedia.parameterSets(inTranscript: name).first)
-        #expect(try SequenceParameterSet(parsing: sps).framesPerSecond == rate)
+        #expect(try H264SequenceParameterSet(parsing: sps).framesPerSecond == rate)
     }
 }

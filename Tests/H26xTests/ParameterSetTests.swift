@@ -10,7 +10,7 @@ import Testing
 struct SequenceParameterSetTests {
     @Test("reads size, codec name and nothing more from a plain SPS")
     func plain() throws {
-        let sps = try SequenceParameterSet(parsing: SPSRecipe().nalUnit())
+        let sps = try H264SequenceParameterSet(parsing: SPSRecipe().nalUnit())
         #expect(sps.width == 1280)
         #expect(sps.height == 720)
         #expect(sps.codecString == "avc1.4D401F")
@@ -24,7 +24,7 @@ struct SequenceParameterSetTests {
         // 66 00 0A, then 1 | 1 | 011 (poc type 2) | 010 (1 reference) | 0, 40 x 30 blocks, frames
         // only.
         let bytes: [UInt8] = [0x67, 66, 0xC0, 10, 0xDA, 0x02, 0x80, 0xF6, 0x40]
-        let sps = try SequenceParameterSet(parsing: ByteBuffer(bytes: bytes))
+        let sps = try H264SequenceParameterSet(parsing: ByteBuffer(bytes: bytes))
         #expect(sps.width == 640)
         #expect(sps.height == 480)
         #expect(sps.codecString == "avc1.42C00A")
@@ -34,12 +34,12 @@ struct SequenceParameterSetTests {
     func cropping() throws {
         var recipe = SPSRecipe(widthInBlocks: 120, heightInUnits: 68)
         recipe.crop = (0, 0, 0, 4)
-        var sps = try SequenceParameterSet(parsing: recipe.nalUnit())
+        var sps = try H264SequenceParameterSet(parsing: recipe.nalUnit())
         #expect(sps.width == 1920)
         #expect(sps.height == 1080)
         recipe = SPSRecipe(widthInBlocks: 120, heightInUnits: 34, framesOnly: false)
         recipe.crop = (1, 2, 0, 2)
-        sps = try SequenceParameterSet(parsing: recipe.nalUnit())
+        sps = try H264SequenceParameterSet(parsing: recipe.nalUnit())
         #expect(sps.width == 1914)
         #expect(sps.height == 1080)
     }
@@ -50,7 +50,7 @@ struct SequenceParameterSetTests {
         recipe.chromaFormat = format
         recipe.scalingMatrix = true
         recipe.crop = (1, 0, 1, 0)
-        let sps = try SequenceParameterSet(parsing: recipe.nalUnit())
+        let sps = try H264SequenceParameterSet(parsing: recipe.nalUnit())
         #expect(sps.chromaFormat == UInt8(format))
         #expect(sps.width == 160 - (format == 1 || format == 2 ? 2 : 1))
         #expect(sps.height == 160 - (format == 1 ? 2 : 1))
@@ -61,7 +61,7 @@ struct SequenceParameterSetTests {
         var recipe = SPSRecipe(widthInBlocks: 2, heightInUnits: 2)
         recipe.crop = (8, 8, 0, 0)
         let nal = recipe.nalUnit()
-        #expect(throws: H26xError.self) { try SequenceParameterSet(parsing: nal) }
+        #expect(throws: H26xError.self) { try H264SequenceParameterSet(parsing: nal) }
     }
 
     @Test("reads VUI timing across emulation prevention, behind both HRDs")
@@ -73,7 +73,7 @@ struct SequenceParameterSetTests {
         let nal = recipe.nalUnit()
         // 00 00 00 01 00 00 00 32 cannot be written without a prevention byte at any bit shift.
         #expect(RBSP.unescape(nal.readableBytesView).count < nal.readableBytes)
-        let sps = try SequenceParameterSet(parsing: nal)
+        let sps = try H264SequenceParameterSet(parsing: nal)
         #expect(sps.framesPerSecond == 25)
         #expect(sps.maxNumReorderFrames == 2)
     }
@@ -82,12 +82,12 @@ struct SequenceParameterSetTests {
     func brokenVUI() throws {
         var recipe = SPSRecipe()
         recipe.timing = (0, 0)
-        #expect(try SequenceParameterSet(parsing: recipe.nalUnit()).framesPerSecond == nil)
+        #expect(try H264SequenceParameterSet(parsing: recipe.nalUnit()).framesPerSecond == nil)
         recipe.timing = (1, 50)
         recipe.reorderFrames = 0
         let nal = recipe.nalUnit()
         let cut = try #require(nal.getSlice(at: 0, length: nal.readableBytes - 3))
-        let sps = try SequenceParameterSet(parsing: cut)
+        let sps = try H264SequenceParameterSet(parsing: cut)
         #expect(sps.width == 1280)
         #expect(sps.framesPerSecond == 25)
         #expect(sps.maxNumReorderFrames == nil)
@@ -96,10 +96,10 @@ struct SequenceParameterSetTests {
     @Test("names the type it met instead of an SPS")
     func wrongType() {
         #expect(throws: H26xError.unexpectedNALUnit(type: 8, offset: 0)) {
-            try SequenceParameterSet(parsing: ByteBuffer(bytes: [0x68, 0xCE]))
+            try H264SequenceParameterSet(parsing: ByteBuffer(bytes: [0x68, 0xCE]))
         }
         #expect(throws: H26xError.truncated(offset: 0)) {
-            try SequenceParameterSet(parsing: ByteBuffer())
+            try H264SequenceParameterSet(parsing: ByteBuffer())
         }
     }
 
@@ -112,7 +112,7 @@ struct SequenceParameterSetTests {
         recipe.reorderFrames = 1
         let good = Array(recipe.nalUnit().readableBytesView)
         for length in 0..<good.count {
-            _ = try? SequenceParameterSet(parsing: ByteBuffer(bytes: good.prefix(length)))
+            _ = try? H264SequenceParameterSet(parsing: ByteBuffer(bytes: good.prefix(length)))
         }
         var random = SeededRandom(seed: 0x5B5)
         for _ in 0..<20_000 {
@@ -121,7 +121,7 @@ struct SequenceParameterSetTests {
                 let index = Int.random(in: 1..<bytes.count, using: &random)
                 bytes[index] = UInt8.random(in: 0...255, using: &random)
             }
-            guard let sps = try? SequenceParameterSet(parsing: ByteBuffer(bytes: bytes)) else {
+            guard let sps = try? H264SequenceParameterSet(parsing: ByteBuffer(bytes: bytes)) else {
                 continue
             }
             #expect((1...32_768).contains(sps.width) && (1...32_768).contains(sps.height))
@@ -140,16 +140,16 @@ struct ParameterSetsTests {
         var expected: [UInt8] = [1, 77, 0x40, 31, 0xFF, 0xE1, 0, UInt8(sps.readableBytes)]
         expected += Array(sps.readableBytesView)
         expected += [1, 0, 4, 0x68, 0xEE, 0x3C, 0x80]
-        #expect(Array(sets.avcC().readableBytesView) == expected)
-        #expect(try ParameterSets(avcC: sets.avcC()) == sets)
+        #expect(Array(sets.decoderConfiguration().readableBytesView) == expected)
+        #expect(try ParameterSets(decoderConfiguration: sets.decoderConfiguration(), .h264) == sets)
     }
 
     @Test("ends the record of a high profile with chroma format and bit depths")
     func highProfile() throws {
         let sets = try ParameterSets(
             sps: SPSRecipe(profile: 100, chromaFormat: 1).nalUnit(), pps: pps)
-        #expect(Array(sets.avcC().readableBytesView.suffix(4)) == [0xFD, 0xF8, 0xF8, 0])
-        #expect(try ParameterSets(avcC: sets.avcC()) == sets)
+        #expect(Array(sets.decoderConfiguration().readableBytesView.suffix(4)) == [0xFD, 0xF8, 0xF8, 0])
+        #expect(try ParameterSets(decoderConfiguration: sets.decoderConfiguration(), .h264) == sets)
     }
 
     @Test("keeps one picture set for each id, by rising id, and all of them count")
@@ -164,8 +164,8 @@ struct ParameterSetsTests {
         #expect(sets.inBand == [sps, pps, second, third])
         var tail: [UInt8] = [3]
         for set in [pps, second, third] { tail += [0, 4] + Array(set.readableBytesView) }
-        #expect(Array(sets.avcC().readableBytesView.suffix(tail.count)) == tail)
-        #expect(try ParameterSets(avcC: sets.avcC()) == sets)
+        #expect(Array(sets.decoderConfiguration().readableBytesView.suffix(tail.count)) == tail)
+        #expect(try ParameterSets(decoderConfiguration: sets.decoderConfiguration(), .h264) == sets)
         let other = try ParameterSets(sps: sps, pictureParameterSets: [pps, second])
         #expect(other != sets)
         #expect(try other != ParameterSets(sps: sps, pps: pps))
@@ -177,7 +177,7 @@ struct ParameterSetsTests {
     @Test("reads the ids of picture sets up to the largest")
     func pictureSetIDs() {
         func id(_ bytes: [UInt8]) -> Int? {
-            ParameterSets.pictureParameterSetID(of: ByteBuffer(bytes: [0x68] + bytes))
+            Codec.h264.pictureParameterSetID(of: ByteBuffer(bytes: [0x68] + bytes))
         }
         #expect(id([0x80]) == 0)
         #expect(id([0x40]) == 1)
@@ -186,16 +186,16 @@ struct ParameterSetsTests {
         #expect(id([0x00, 0x80, 0x80]) == nil)
         #expect(id([0x00]) == nil)
         #expect(id([]) == nil)
-        #expect(ParameterSets.pictureParameterSetID(of: ByteBuffer()) == nil)
+        #expect(Codec.h264.pictureParameterSetID(of: ByteBuffer()) == nil)
     }
 
     @Test("reads a record whose further picture sets are damaged")
     func damagedFurtherSet() throws {
         let sets = try ParameterSets(sps: SPSRecipe().nalUnit(), pps: pps)
-        var record = sets.avcC()
+        var record = sets.decoderConfiguration()
         record.setInteger(UInt8(2), at: record.writerIndex - pps.readableBytes - 3)
         record.writeBytes([0, 2, 0x41, 0x00])
-        #expect(try ParameterSets(avcC: record) == sets)
+        #expect(try ParameterSets(decoderConfiguration: record, .h264) == sets)
     }
 
     @Test("refuses swapped, empty and oversized sets")
@@ -210,11 +210,11 @@ struct ParameterSetsTests {
 
     @Test("survives every truncation and 5,000 seeded mutations of a record")
     func malformed() throws {
-        let good = try ParameterSets(sps: SPSRecipe().nalUnit(), pps: pps).avcC()
+        let good = try ParameterSets(sps: SPSRecipe().nalUnit(), pps: pps).decoderConfiguration()
         let bytes = Array(good.readableBytesView)
         for length in 0..<bytes.count {
             #expect(throws: H26xError.self) {
-                try ParameterSets(avcC: ByteBuffer(bytes: bytes.prefix(length)))
+                try ParameterSets(decoderConfiguration: ByteBuffer(bytes: bytes.prefix(length)), .h264)
             }
         }
         var random = SeededRandom(seed: 0xACC)
@@ -222,7 +222,7 @@ struct ParameterSetsTests {
             var mutated = bytes
             mutated[Int.random(in: 0..<bytes.count, using: &random)] = .random(
                 in: 0...255, using: &random)
-            _ = try? ParameterSets(avcC: ByteBuffer(bytes: mutated))
+            _ = try? ParameterSets(decoderConfiguration: ByteBuffer(bytes: mutated), .h264)
         }
     }
 
@@ -236,11 +236,11 @@ struct ParameterSetsTests {
         ])
     func clips(name: String, width: Int, height: Int, codec: String, rate: Double) throws {
         let record = try #require(try SharedMedia.decoderRecord(name))
-        let sets = try ParameterSets(avcC: record)
+        let sets = try ParameterSets(decoderConfiguration: record, .h264)
         #expect(sets.sequence.width == width)
         #expect(sets.sequence.height == height)
         #expect(sets.sequence.codecString == codec)
         #expect(sets.sequence.framesPerSecond == rate)
-        #expect(sets.avcC() == record)
+        #expect(sets.decoderConfiguration() == record)
     }
 }

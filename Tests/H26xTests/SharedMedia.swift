@@ -22,21 +22,25 @@ enum SharedMedia {
         ByteBuffer(bytes: try Data(contentsOf: folder.appendingPathComponent(name)))
     }
 
-    /// The body of the first `avcC` box of a clip, found by its name: these clips have one.
-    static func decoderRecord(_ name: String) throws -> ByteBuffer? {
+    /// The body of the first `avcC` or `hvcC` box of a clip, found by its name: these clips have one.
+    static func decoderRecord(_ name: String, box: String = "avcC") throws -> ByteBuffer? {
         let data = try Data(contentsOf: folder.appendingPathComponent(name))
-        guard let found = data.range(of: Data("avcC".utf8)) else { return nil }
+        guard let found = data.range(of: Data(box.utf8)) else { return nil }
         let size = data[(found.lowerBound - 4)..<found.lowerBound].reduce(0) { $0 << 8 | Int($1) }
         return ByteBuffer(bytes: data[found.upperBound..<(found.lowerBound + size - 4)])
     }
 
-    /// The decoded `sprop-parameter-sets` of a transcript (RFC 6184 §8.1).
-    static func parameterSets(inTranscript name: String) throws -> [ByteBuffer] {
+    /// The decoded parameter sets of a transcript (RFC 6184 §8.1, RFC 7798 §7.1).
+    static func parameterSets(
+        inTranscript name: String, keys: [String] = ["sprop-parameter-sets"]
+    ) throws -> [ByteBuffer] {
         let url = folder.appendingPathComponent("rtsp-transcripts/\(name)")
         let text = try String(contentsOf: url, encoding: .utf8)
-        guard let key = text.range(of: "sprop-parameter-sets=") else { return [] }
-        let value = text[key.upperBound...].prefix { !"; \r\n".contains($0) }
-        return value.split(separator: ",")
-            .compactMap { Data(base64Encoded: String($0)) }.map { ByteBuffer(bytes: $0) }
+        return keys.flatMap { key -> [ByteBuffer] in
+            guard let found = text.range(of: key + "=") else { return [] }
+            let value = text[found.upperBound...].prefix { !"; \r\n".contains($0) }
+            return value.split(separator: ",")
+                .compactMap { Data(base64Encoded: String($0)) }.map { ByteBuffer(bytes: $0) }
+        }
     }
 }

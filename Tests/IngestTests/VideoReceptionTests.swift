@@ -18,7 +18,7 @@ private func sets() throws -> ParameterSets {
 
 private func reception(clockRate: Int = 90_000) throws -> VideoReception {
     VideoReception(
-        track: VideoTrack(payloadType: 96, clockRate: clockRate, parameterSets: try sets()))
+        track: VideoTrack(codec: .h264, payloadType: 96, clockRate: clockRate, parameterSets: try sets()))
 }
 
 /// An RTP packet (RFC 3550 §5.1) around one slice.
@@ -86,7 +86,7 @@ private func packet(
         let isReadable = reception.receive(rtcp: ByteBuffer(bytes: [1, 2]), at: now)
         #expect(!isReadable)
         var bare = VideoReception(
-            track: VideoTrack(payloadType: 96, clockRate: 0, parameterSets: nil))
+            track: VideoTrack(codec: .h264, payloadType: 96, clockRate: 0, parameterSets: nil))
         #expect(
             bare.receive(rtp: packet(1, time: 0), at: now).discarded == [.awaitingParameterSets])
     }

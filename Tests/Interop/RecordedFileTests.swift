@@ -7,11 +7,13 @@ import Testing
 
 extension InteropTests {
     @Suite struct RecordedFiles {
-        @Test("ffmpeg reads segments, a repaired half of one, and a playlist across a restart")
-        func readsRecordings() async throws {
+        @Test(
+            "ffmpeg reads segments, a repaired half of one, and a playlist across a restart",
+            arguments: ["h264", "h265"])
+        func readsRecordings(codec: String) async throws {
             let place = try Place()
             defer { place.remove() }
-            let simulator = try await SimulatorProgram.start(place, count: 1)
+            let simulator = try await SimulatorProgram.start(place, count: 1, codec: codec)
             defer { simulator.program.kill() }
             let id = try await addCamera(simulator.address(1), name: "One", in: place)
             let begun = WallTime.present

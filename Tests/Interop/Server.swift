@@ -21,12 +21,13 @@ struct SimulatorProgram {
     var port: String { String(url.split(separator: ":").last ?? "") }
 
     static func start(
-        _ place: Place, count: Int, port: String = "0", credentials: String? = nil
+        _ place: Place, count: Int, port: String = "0", credentials: String? = nil,
+        codec: String = "h264"
     ) async throws -> SimulatorProgram {
         var arguments = [
             "simulate", "cameras", "--count", "\(count)", "--rtsp-port", port, "--json",
             "--scenes", Place.scenes, "--size", "320x180", "--fps", "10", "--gop", "10",
-            "--bitrate", "200k",
+            "--bitrate", "200k", "--codec", codec,
         ]
         if let credentials { arguments += ["--credentials", credentials] }
         let program = try RunningProgram(Programs.marsad, arguments, in: place)

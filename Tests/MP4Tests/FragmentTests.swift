@@ -249,21 +249,21 @@ struct FileScannerTests {
     func zeroedPictures() throws {
         let bytes = fragmentBytes()
         let header = try FragmentHeader.parse(bytes)
-        #expect(header.holdsNALUnits(bytes))
+        #expect(header.holdsNALUnits(bytes, .h264))
         var zeroed = bytes
         for index in (header.moofSize + 8)..<bytes.readableBytes {
             zeroed.setInteger(UInt8(0), at: index)
         }
-        #expect(!header.holdsNALUnits(zeroed))
+        #expect(!header.holdsNALUnits(zeroed, .h264))
         for start in stride(from: 200, to: 900, by: 37) {
             var torn = bytes
             for index in start..<(start + 64) {
                 torn.setInteger(UInt8(0), at: header.moofSize + 8 + index)
             }
-            #expect(!header.holdsNALUnits(torn), "\(start)")
+            #expect(!header.holdsNALUnits(torn, .h264), "\(start)")
         }
         let cut = try #require(bytes.getSlice(at: 0, length: bytes.readableBytes - 1))
-        #expect(!header.holdsNALUnits(cut))
+        #expect(!header.holdsNALUnits(cut, .h264))
     }
 
     private func fragmentBytes() -> ByteBuffer {

@@ -43,8 +43,8 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
     @Test("random access units survive packetizing at any payload size", arguments: UInt64(1)...12)
     func roundTrip(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        let packetizer = H264Packetizer(maxPayload: Int.random(in: 16...3000, using: &random))
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        let packetizer = Packetizer(codec: .h264, maxPayload: Int.random(in: 16...3000, using: &random))
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         for index in 0..<15 {
             let unit = randomUnit(time: Int64(index) * 3600, &random)
             let payloads = packetizer.packetize(unit)
@@ -65,10 +65,10 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
     func noMarkers() throws {
         var random = SeededRandom(seed: 99)
         let units = (0..<10).map { randomUnit(time: Int64($0) * 3600, &random) }
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         var results: [AccessUnit] = []
         for unit in units {
-            for payload in H264Packetizer(maxPayload: 900).packetize(unit) {
+            for payload in Packetizer(codec: .h264, maxPayload: 900).packetize(unit) {
                 let result = try depacketizer.push(
                     packet(payload, marker: false), decodeTime: unit.decodeTime)
                 if let result { results.append(result) }
@@ -82,9 +82,9 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
     func loss(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let units = (0..<6).map { randomUnit(time: Int64($0) * 3600, &random) }
-        let packetizer = H264Packetizer(maxPayload: 700)
+        let packetizer = Packetizer(codec: .h264, maxPayload: 700)
         let victim = Int.random(in: 1...4, using: &random)
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         var times: [Int64] = []
         for (index, unit) in units.enumerated() {
             let payloads = packetizer.packetize(unit)
@@ -116,7 +116,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
 
     @Test("a slice after a gap that is not the first of its picture drops that picture only")
     func missingStart() throws {
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         depacketizer.loss()
         #expect(throws: DepacketizeError.missingStart) {
             try depacketizer.push(packet(nal(0x41, [0x10, 1]), marker: true), decodeTime: 0)
@@ -128,7 +128,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
 
     @Test("keeps parameter sets whose packet spuriously has the marker with their picture")
     func spuriousMarker() throws {
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         let sets = [nal(0x67, [1, 2, 3]), nal(0x68, [4])]
         for set in sets {
             #expect(try depacketizer.push(packet(set, marker: true), decodeTime: 5) == nil)
@@ -142,7 +142,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
 
     @Test("a whole unit behind a pending one comes out with the next packet")
     func twoAtOnce() throws {
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         let slice = nal(0x41, [0x88, 1])
         #expect(try depacketizer.push(packet(slice, marker: false), decodeTime: 0) == nil)
         #expect(try depacketizer.push(packet(slice, marker: true), decodeTime: 1)?.decodeTime == 0)
@@ -157,12 +157,12 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
             0x05, 0x00, 0x00, 0x03, 0x03, 0xE8, 0x00, 0x00, 0xEA, 0x60, 0x04,
         ])
         let pps = ByteBuffer(bytes: [0x68, 0xEE, 0x3C, 0x80])
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         for (time, first) in [(Int64(0), sps), (1, nal(0x67, [1]))] {
             let units = [first, pps, nal(0x65, [0x88, 9])]
             let unit = AccessUnit(
                 avcc: AVCC.serialize(units), decodeTime: time, isIDR: true, wallTime: nil)
-            for payload in H264Packetizer().packetize(unit) {
+            for payload in Packetizer(codec: .h264).packetize(unit) {
                 _ = try depacketizer.push(packet(payload, marker: true), decodeTime: time)
             }
             #expect(depacketizer.parameterSets?.sps == sps)
@@ -172,12 +172,12 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
 
     /// Sends an IDR behind `sets`, and answers what is in force then.
     private func setsInForce(
-        _ depacketizer: inout H264Depacketizer, after sets: [ByteBuffer], time: Int64
+        _ depacketizer: inout Depacketizer, after sets: [ByteBuffer], time: Int64
     ) throws -> ParameterSets? {
         let unit = AccessUnit(
             avcc: AVCC.serialize(sets + [nal(0x65, [0x88, 9])]), decodeTime: time, isIDR: true,
             wallTime: nil)
-        for payload in H264Packetizer().packetize(unit) {
+        for payload in Packetizer(codec: .h264).packetize(unit) {
             _ = try depacketizer.push(packet(payload, marker: true), decodeTime: time)
         }
         return depacketizer.parameterSets
@@ -193,7 +193,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         otherSPS.setInteger(UInt8(0x28), at: 3)
         let first = nal(0x68, [0xEE, 0x3C, 0x80])
         let second = nal(0x68, [0x4E, 0x3C, 0x80])
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         let both = try setsInForce(&depacketizer, after: [sps, first, second], time: 0)
         #expect(both?.inBand == [sps, first, second])
         let repeats = [[sps, first, second], [sps, first], [second], [sps, second, first], []]
@@ -214,7 +214,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
 
     @Test("a unit beyond the limit is dropped and its memory with it")
     func limit() throws {
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         let piece = ByteBuffer(repeating: 1, count: 60_000)
         var failures = 0
         for index in 0..<200 {
@@ -234,10 +234,10 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
     @Test("no malformed payload traps", arguments: UInt64(1)...4)
     func sweep(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         for index in 0..<300 {
             let unit = randomUnit(time: Int64(index / 3), &random)
-            for var payload in H264Packetizer(maxPayload: 1200).packetize(unit).prefix(3) {
+            for var payload in Packetizer(codec: .h264, maxPayload: 1200).packetize(unit).prefix(3) {
                 let at = Int.random(in: 0..<min(payload.readableBytes, 6), using: &random)
                 payload.setInteger(UInt8.random(in: 0...255, using: &random), at: at)
                 let length = Int.random(in: 0...payload.readableBytes, using: &random)

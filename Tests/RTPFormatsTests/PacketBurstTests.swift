@@ -33,7 +33,7 @@ private func payloads(_ burst: PacketBurst) -> [ByteBuffer] {
 
 /// What a viewer makes of a burst.
 private func depacketize(
-    _ burst: PacketBurst, with depacketizer: inout H264Depacketizer
+    _ burst: PacketBurst, with depacketizer: inout Depacketizer
 ) throws -> AccessUnit? {
     var result: AccessUnit?
     for (index, payload) in payloads(burst).enumerated() {
@@ -65,7 +65,7 @@ private func depacketize(
         var random = SeededRandom(seed: seed)
         let maxPayload = Int.random(in: 64...1400, using: &random)
         var packetizer = BurstPacketizer(maxPayload: maxPayload)
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         var nextPacket: Int64 = 0
         for frame in 0..<12 {
             let isIDR = Bool.random(using: &random)
@@ -114,7 +114,7 @@ private func depacketize(
     /// What a viewer gets for an IDR unit.
     private func units(_ nalUnits: [ByteBuffer], _ sets: ParameterSets) throws -> [ByteBuffer] {
         var packetizer = BurstPacketizer(maxPayload: 1160)
-        var depacketizer = H264Depacketizer(parameterSets: nil)
+        var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         let burst = packetizer.next(unit(nalUnits, isIDR: true), sets)
         return try #require(try depacketize(burst, with: &depacketizer)).nalUnits()
     }

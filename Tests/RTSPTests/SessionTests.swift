@@ -78,7 +78,7 @@ private struct Wire {
         wire.client.start(at: start)
         wire.run()
         let track = VideoTrack(
-            payloadType: 96, clockRate: 90_000,
+            codec: .h264, payloadType: 96, clockRate: 90_000,
             parameterSets: try ParameterSets(sps: sps, pps: pps))
         #expect(wire.clientOutputs == [.described(track), .playing])
         #expect(wire.serverOutputs.last == .play(path: "/camera_1", channel: 0))

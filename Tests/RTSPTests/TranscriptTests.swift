@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import H26x
 import NIOCore
 import Primitives
 import RTSP
@@ -37,6 +38,7 @@ struct TranscriptTests {
     func all() throws {
         var descriptions = 0
         var withSets = 0
+        var withH265 = 0
         for name in Transcripts.names {
             let bytes = try Transcripts.read(name)
             var body = ByteBuffer(bytes: bytes)
@@ -53,15 +55,24 @@ struct TranscriptTests {
             let sdp = try SessionDescription(parsing: body)
             let video = try #require(sdp.media.first { $0.kind == "video" }, "\(name)")
             #expect(video.control != nil, "\(name)")
+            if let type = video.payloadType(encoding: "H265") {
+                let track = try play(body, headers)
+                #expect(track.codec == .h265 && track.payloadType == type, "\(name)")
+                #expect(track.parameterSets?.codec == .h265, "\(name)")
+                withH265 += 1
+                continue
+            }
             guard let type = video.payloadType(encoding: "H264") else { continue }
             let offered = video.fmtp[type]?["sprop-parameter-sets"] != nil
             let track = try play(body, headers)
+            #expect(track.codec == .h264, "\(name)")
             #expect((track.parameterSets != nil) == offered, "\(name)")
             if offered { withSets += 1 }
         }
         #expect(Transcripts.names.count == 43)
         #expect(descriptions == 19)
         #expect(withSets >= 15)
+        #expect(withH265 == 3)
     }
 
     @Test("the track's URL follows Content-Base, whatever the camera puts there")

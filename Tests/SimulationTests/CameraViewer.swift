@@ -24,7 +24,7 @@ final class CameraViewer: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private var session: ClientSession
-    private var depacketizer = H264Depacketizer(parameterSets: nil)
+    private var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
     private var unwrapper = TimestampUnwrapper()
     private var receiver = Receiver()
     private var viewing = Viewing()

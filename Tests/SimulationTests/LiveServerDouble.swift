@@ -36,7 +36,7 @@ final class LiveServerDouble {
     private var nextResend: UInt64 = 100
     private var sent: [UInt16: (marker: Bool, timestamp: UInt32, payload: ByteBuffer)] = [:]
     private var packetCount = 0
-    private let packetizer = H264Packetizer(maxPayload: 1100)
+    private let packetizer = Packetizer(codec: .h264, maxPayload: 1100)
 
     init(
         offer: ByteBuffer, identity: DTLSIdentity, address: TransportAddress = address,
@@ -88,7 +88,7 @@ final class LiveServerDouble {
         let stamp = FrameStamp(
             camera: camera, number: number, wallTime: wallTime,
             checksum: FrameStamp.checksum(of: [nalUnit]) &+ (isTorn ? 1 : 0))
-        var nalUnits = [stamp.nalUnit(), nalUnit]
+        var nalUnits = [stamp.nalUnit(.h264), nalUnit]
         if parameterSets {
             nalUnits.insert(ByteBuffer(bytes: [0x67, 0x64, 0, 0x28, 0xAC]), at: 0)
             nalUnits.insert(ByteBuffer(bytes: [0x68, 0xEE, 0x3C, 0xB0]), at: 1)

@@ -17,7 +17,7 @@ struct StampTests {
             camera: camera, number: number, wallTime: WallTime(microseconds: 1_700_000_000_000_000),
             checksum: FrameStamp.checksum(of: [delimiter, slice]))
         return AccessUnit(
-            avcc: AVCC.serialize([delimiter, stamp.nalUnit(), slice]), decodeTime: 0, isIDR: true,
+            avcc: AVCC.serialize([delimiter, stamp.nalUnit(.h264), slice]), decodeTime: 0, isIDR: true,
             wallTime: nil)
     }
 
@@ -29,6 +29,26 @@ struct StampTests {
         #expect(stamp.camera == 4)
         #expect(stamp.wallTime == WallTime(microseconds: 1_700_000_000_000_000))
         #expect(FrameStamp.verify(unit))
+    }
+
+    @Test("a stamp stands in front of the picture and is found, in either codec")
+    func codecs() throws {
+        for (codec, sets, slice) in [
+            (Codec.h264, [[0x09, 0xF0], [0x67, 1], [0x68, 1]], [0x65, 0x88] as [UInt8]),
+            (.h265, [[0x46, 1, 0x50], [0x40, 1, 1], [0x42, 1, 1], [0x44, 1, 1]], [0x26, 1, 0xAF]),
+        ] as [(Codec, [[UInt8]], [UInt8])] {
+            var nalUnits = (sets + [slice]).map { ByteBuffer(bytes: $0) }
+            let stamp = FrameStamp(
+                camera: 3, number: 0x0000_0100_0000, wallTime: WallTime(microseconds: 1),
+                checksum: FrameStamp.checksum(of: nalUnits))
+            let place = FrameStamp.place(in: nalUnits, codec)
+            #expect(place == sets.count)
+            nalUnits.insert(stamp.nalUnit(codec), at: place)
+            let unit = AccessUnit(
+                avcc: AVCC.serialize(nalUnits), decodeTime: 0, isIDR: true, wallTime: nil)
+            #expect(FrameStamp.read(from: unit) == stamp)
+            #expect(FrameStamp.verify(unit))
+        }
     }
 
     @Test("a unit without a stamp, or with other bytes than those stamped, does not verify")

@@ -21,6 +21,13 @@ enum Seeds {
         "6764001eacd940a02ff97011000003000100000300320f162d96")
     private static let highPPS = bytes("68ebe3cb22c0")
 
+    /// What libx265 wrote for 1280 × 720.
+    private static let h265Sets = [
+        "40010c01ffff01600000030090000003000003005d928090",
+        "42010101600000030090000003000003005da00280802d16592a4932b9a8303037080000030008000003005040",
+        "4401c172b46240",
+    ].map(bytes)
+
     /// What our own server would describe.
     static let description = SessionDescription(
         name: "seed", media: [.h264(sps: baselineSPS, pps: baselinePPS)])
@@ -47,7 +54,14 @@ enum Seeds {
         switch target {
         case .h26x: h26x
         case .rtp: rtp
-        case .depacketizer: [packets(of: 0..<3, marker: 1), packets(of: 0..<1, marker: 0)]
+        case .h265: h265
+        case .depacketizer:
+            [packets(unit, .h264, times: 3, marker: 1), packets(unit, .h264, times: 1, marker: 0)]
+        case .h265Depacketizer:
+            [
+                packets(h265Unit, .h265, times: 3, marker: 1),
+                packets(h265Unit, .h265, times: 1, marker: 0),
+            ]
         case .sdp:
             [
                 description.serialize(),
@@ -65,7 +79,7 @@ enum Seeds {
         var slice = ByteBuffer(bytes: [0x65, 0x88])
         slice.writeRepeatingByte(0x5A, count: 150)
         let message = SupplementalEnhancement.userDataUnregistered(
-            uuid: [UInt8](repeating: 0x41, count: 16), payload: [0, 0, 0, 1, 2, 3])
+            .h264, uuid: [UInt8](repeating: 0x41, count: 16), payload: [0, 0, 0, 1, 2, 3])
         let units = [ByteBuffer(bytes: [9, 0xF0]), baselineSPS, baselinePPS, message, slice]
         return AccessUnit(
             avcc: AVCC.serialize(units), decodeTime: 3600, isIDR: true, wallTime: nil)
@@ -73,9 +87,22 @@ enum Seeds {
 
     private static var h26x: [ByteBuffer] {
         let records = [(baselineSPS, baselinePPS), (highSPS, highPPS)].compactMap { sps, pps in
-            try? ParameterSets(sps: sps, pps: pps).avcC()
+            try? ParameterSets(sps: sps, pps: pps).decoderConfiguration()
         }
         return [baselineSPS, highSPS, unit.avcc, AnnexB.serialize(unit.nalUnits())] + records
+    }
+
+    private static var h265: [ByteBuffer] {
+        let record = try? ParameterSets(among: h265Sets, .h265).decoderConfiguration()
+        return h265Sets + [AnnexB.serialize(h265Sets)] + (record.map { [$0] } ?? [])
+    }
+
+    private static var h265Unit: AccessUnit {
+        var slice = ByteBuffer(bytes: [0x26, 1, 0xAF])
+        slice.writeRepeatingByte(0x5A, count: 150)
+        let units = [ByteBuffer(bytes: [0x46, 1, 0x50])] + h265Sets + [slice]
+        return AccessUnit(
+            avcc: AVCC.serialize(units), decodeTime: 3600, isIDR: true, wallTime: nil)
     }
 
     private static var rtp: [ByteBuffer] {
@@ -99,11 +126,13 @@ enum Seeds {
         return [packet, compound]
     }
 
-    /// Access units as packets, in the form that the H264Depacketizer target reads.
-    private static func packets(of times: Range<Int>, marker: UInt8) -> ByteBuffer {
+    /// An access unit as packets, in the form that the depacketizers' targets read.
+    private static func packets(
+        _ unit: AccessUnit, _ codec: Codec, times: Int, marker: UInt8
+    ) -> ByteBuffer {
         var list = ByteBuffer()
-        for _ in times {
-            let payloads = H264Packetizer(maxPayload: 64).packetize(unit)
+        for _ in 0..<times {
+            let payloads = Packetizer(codec: codec, maxPayload: 64).packetize(unit)
             for (index, payload) in payloads.enumerated() {
                 var control: UInt8 = index == 0 ? 0x02 : 0
                 if index == payloads.count - 1 { control |= marker }

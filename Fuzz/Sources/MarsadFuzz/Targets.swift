@@ -13,8 +13,10 @@ import SDP
 /// What can be fuzzed; the raw value is the word on the command line and the folder of the seeds.
 enum FuzzTarget: String, CaseIterable {
     case h26x = "H26x"
+    case h265 = "H265"
     case rtp = "RTP"
     case depacketizer = "H264Depacketizer"
+    case h265Depacketizer = "H265Depacketizer"
     case sdp = "SDP"
     case message = "RTSPMessage"
     case client = "RTSPClient"
@@ -30,8 +32,10 @@ enum FuzzTarget: String, CaseIterable {
     var callback: FuzzCallback {
         switch self {
         case .h26x: { run(fuzzH26x, $0, $1) }
+        case .h265: { run(fuzzH265, $0, $1) }
         case .rtp: { run(fuzzRTP, $0, $1) }
-        case .depacketizer: { run(fuzzDepacketizer, $0, $1) }
+        case .depacketizer: { run(fuzzH264Depacketizer, $0, $1) }
+        case .h265Depacketizer: { run(fuzzH265Depacketizer, $0, $1) }
         case .sdp: { run(fuzzSDP, $0, $1) }
         case .message: { run(fuzzMessage, $0, $1) }
         case .client: { run(fuzzClient, $0, $1) }
@@ -54,10 +58,10 @@ private func run(
 }
 
 private func fuzzH26x(_ input: ByteBuffer) {
-    _ = try? SequenceParameterSet(parsing: input)
-    if let sets = try? ParameterSets(avcC: input) {
+    _ = try? H264SequenceParameterSet(parsing: input)
+    if let sets = try? ParameterSets(decoderConfiguration: input, .h264) {
         // What was read can be written and read again.
-        let again = try? ParameterSets(avcC: sets.avcC())
+        let again = try? ParameterSets(decoderConfiguration: sets.decoderConfiguration(), .h264)
         precondition(again?.sequence == sets.sequence)
     }
     let units = AnnexB.nalUnits(in: input)
@@ -65,11 +69,25 @@ private func fuzzH26x(_ input: ByteBuffer) {
     _ = AccessUnit(avcc: input, decodeTime: 0, isIDR: false, wallTime: nil).nalUnits()
     precondition((try? AVCC.nalUnits(in: AVCC.serialize(units))) == units)
     let uuid = [UInt8](repeating: 0x41, count: 16)
-    _ = SupplementalEnhancement.userDataUnregistered(in: input, uuid: uuid)
+    _ = SupplementalEnhancement.userDataUnregistered(.h264, in: input, uuid: uuid)
     let payload = Array(input.readableBytesView)
-    let message = SupplementalEnhancement.userDataUnregistered(uuid: uuid, payload: payload)
-    precondition(SupplementalEnhancement.userDataUnregistered(in: message, uuid: uuid) == payload)
+    let message = SupplementalEnhancement.userDataUnregistered(.h264, uuid: uuid, payload: payload)
+    precondition(
+        SupplementalEnhancement.userDataUnregistered(.h264, in: message, uuid: uuid) == payload)
     if units.count >= 2 { _ = try? ParameterSets(sps: units[0], pps: units[1]) }
+}
+
+private func fuzzH265(_ input: ByteBuffer) {
+    if let sps = try? H265SequenceParameterSet(parsing: input) {
+        precondition(sps.width > 0 && sps.height > 0 && !sps.codecString.isEmpty)
+    }
+    _ = Codec.h265.pictureParameterSetID(of: input)
+    var found = try? ParameterSets(decoderConfiguration: input, .h265)
+    if found == nil { found = try? ParameterSets(among: AnnexB.nalUnits(in: input), .h265) }
+    guard let sets = found else { return }
+    // What was read can be written and read again.
+    let again = try? ParameterSets(decoderConfiguration: sets.decoderConfiguration(), .h265)
+    precondition(again == sets)
 }
 
 private func fuzzRTP(_ input: ByteBuffer) {
@@ -90,10 +108,14 @@ private func fuzzRTP(_ input: ByteBuffer) {
     precondition((try? RTCPPacket.parse(compound: written)) != nil, "our own packets must parse")
 }
 
+private func fuzzH264Depacketizer(_ input: ByteBuffer) { fuzzDepacketizer(input, .h264) }
+
+private func fuzzH265Depacketizer(_ input: ByteBuffer) { fuzzDepacketizer(input, .h265) }
+
 /// The input is a list of packets, each behind one control byte and its 16-bit length.
-private func fuzzDepacketizer(_ input: ByteBuffer) {
+private func fuzzDepacketizer(_ input: ByteBuffer, _ codec: Codec) {
     var input = input
-    var depacketizer = H264Depacketizer(parameterSets: nil)
+    var depacketizer = Depacketizer(codec: codec, parameterSets: nil)
     var receiver = Receiver()
     var timestamps = TimestampUnwrapper()
     var sequence = SequenceNumber(rawValue: 0xFFF0)
@@ -115,7 +137,7 @@ private func fuzzDepacketizer(_ input: ByteBuffer) {
         let time = timestamps.unwrap(timestamp)
         if let unit = try? depacketizer.push(packet, decodeTime: time) {
             precondition((try? AVCC.nalUnits(in: unit.avcc)) != nil, "a unit must be whole")
-            _ = H264Packetizer(maxPayload: 64).packetize(unit)
+            _ = Packetizer(codec: codec, maxPayload: 64).packetize(unit)
         }
     }
 }

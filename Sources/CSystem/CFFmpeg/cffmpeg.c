@@ -1,6 +1,7 @@
 // One decoded picture out of one access unit, by libavcodec: the only door to FFmpeg.
 // SPDX-License-Identifier: Apache-2.0
 #include "cffmpeg.h"
+#include "internal.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavutil/imgutils.h>
@@ -12,10 +13,11 @@
 
 // FFmpeg prints what cameras send it to stderr; failures are reported by return code instead.
 // Set before every use: it is one relaxed store, and no initialisation order has to be right.
-static void quiet(void) { av_log_set_level(AV_LOG_QUIET); }
+void cffmpeg_quiet(void) { av_log_set_level(AV_LOG_QUIET); }
 
-static int32_t open_decoder(int32_t max_dimension, AVCodecContext **out) {
-    const AVCodec *codec = avcodec_find_decoder(AV_CODEC_ID_H264);
+int32_t cffmpeg_open_decoder(int32_t codec_number, int32_t max_dimension, AVCodecContext **out) {
+    const AVCodec *codec = avcodec_find_decoder(
+        codec_number == CFFMPEG_H265 ? AV_CODEC_ID_HEVC : AV_CODEC_ID_H264);
     if (!codec) return CFFMPEG_NO_CODEC;
     AVCodecContext *context = avcodec_alloc_context3(codec);
     if (!context) return CFFMPEG_NO_MEMORY;
@@ -31,11 +33,12 @@ static int32_t open_decoder(int32_t max_dimension, AVCodecContext **out) {
     return CFFMPEG_OK;
 }
 
-static int32_t decode(const uint8_t *annexb, size_t size, int32_t max_dimension, AVFrame **out) {
-    quiet();
+static int32_t decode(int32_t codec, const uint8_t *annexb, size_t size, int32_t max_dimension,
+                      AVFrame **out) {
+    cffmpeg_quiet();
     if (size == 0 || size > INT_MAX - AV_INPUT_BUFFER_PADDING_SIZE) return CFFMPEG_TOO_LARGE;
     AVCodecContext *context = NULL;
-    int32_t result = open_decoder(max_dimension, &context);
+    int32_t result = cffmpeg_open_decoder(codec, max_dimension, &context);
     if (result != CFFMPEG_OK) return result;
     AVPacket *packet = av_packet_alloc();
     AVFrame *frame = av_frame_alloc();
@@ -160,11 +163,11 @@ static int even(int64_t value, int limit) {
     return rounded > limit ? limit : (int)rounded;
 }
 
-int32_t cffmpeg_h264_to_jpeg(const uint8_t *annexb, size_t size, int32_t max_dimension,
-                             int32_t width, int32_t quality, struct cffmpeg_image *out) {
+int32_t cffmpeg_to_jpeg(int32_t codec, const uint8_t *annexb, size_t size, int32_t max_dimension,
+                        int32_t width, int32_t quality, struct cffmpeg_image *out) {
     memset(out, 0, sizeof *out);
     AVFrame *frame = NULL;
-    int32_t result = decode(annexb, size, max_dimension, &frame);
+    int32_t result = decode(codec, annexb, size, max_dimension, &frame);
     if (result != CFFMPEG_OK) return result;
     int target = width > 0 && width < frame->width ? width : frame->width;
     int to_width = even(target, max_dimension);
@@ -179,11 +182,11 @@ int32_t cffmpeg_h264_to_jpeg(const uint8_t *annexb, size_t size, int32_t max_dim
     return result;
 }
 
-int32_t cffmpeg_h264_to_luma(const uint8_t *annexb, size_t size, int32_t max_dimension,
-                             struct cffmpeg_image *out) {
+int32_t cffmpeg_to_luma(int32_t codec, const uint8_t *annexb, size_t size, int32_t max_dimension,
+                        struct cffmpeg_image *out) {
     memset(out, 0, sizeof *out);
     AVFrame *frame = NULL;
-    int32_t result = decode(annexb, size, max_dimension, &frame);
+    int32_t result = decode(codec, annexb, size, max_dimension, &frame);
     if (result != CFFMPEG_OK) return result;
     const AVPixFmtDescriptor *format = av_pix_fmt_desc_get(frame->format);
     result = CFFMPEG_UNSUPPORTED_FORMAT;

@@ -1,6 +1,7 @@
 // A still picture from one recorded access unit: thumbnails, snapshots and checkers.
 // SPDX-License-Identifier: Apache-2.0
 import CFFmpeg
+package import H26x
 package import NIOCore
 
 /// Why an access unit gave no picture.
@@ -29,7 +30,7 @@ package enum DecodingError: Error, Hashable, Sendable {
     }
 }
 
-/// Decodes one IDR access unit of H.264, on the calling thread and with no state between calls.
+/// Decodes one access unit that is a random access point, on the calling thread and with no state between calls.
 package enum KeyframeDecoder {
     /// The largest access unit accepted, parameter sets included.
     package static let maxInputBytes = 8 << 20
@@ -55,17 +56,18 @@ package enum KeyframeDecoder {
     /// never enlarged. `quality` is clamped to 1…100. Costs about as much as decoding a frame:
     /// the caller keeps it off event loops.
     package static func jpeg(
-        parameterSets sps: ByteBuffer, pps: ByteBuffer, accessUnitAVCC: ByteBuffer, width: Int?,
+        _ codec: Codec, parameterSets: [ByteBuffer], accessUnitAVCC: ByteBuffer, width: Int?,
         quality: Int
     ) throws(DecodingError) -> ByteBuffer {
-        let input = try annexB(sps: sps, pps: pps, accessUnit: accessUnitAVCC)
+        let input = try keyframe(parameterSets, accessUnitAVCC)
         let target = Int32(min(max(width ?? maxOutputWidth, 2), maxOutputWidth))
         let clampedQuality = Int32(min(max(quality, 1), 100))
         var image = cffmpeg_image()
         defer { cffmpeg_free(&image) }
         let status = input.withUnsafeBufferPointer { bytes in
-            cffmpeg_h264_to_jpeg(
-                bytes.baseAddress, bytes.count, Int32(maxDimension), target, clampedQuality, &image)
+            cffmpeg_to_jpeg(
+                codec.shimNumber, bytes.baseAddress, bytes.count, Int32(maxDimension), target,
+                clampedQuality, &image)
         }
         try check(status)
         return ByteBuffer(bytes: UnsafeRawBufferPointer(start: image.bytes, count: image.size))
@@ -73,13 +75,14 @@ package enum KeyframeDecoder {
 
     /// The luma of the access unit at its own size, as decoded.
     package static func luma(
-        parameterSets sps: ByteBuffer, pps: ByteBuffer, accessUnitAVCC: ByteBuffer
+        _ codec: Codec, parameterSets: [ByteBuffer], accessUnitAVCC: ByteBuffer
     ) throws(DecodingError) -> Luma {
-        let input = try annexB(sps: sps, pps: pps, accessUnit: accessUnitAVCC)
+        let input = try keyframe(parameterSets, accessUnitAVCC)
         var image = cffmpeg_image()
         defer { cffmpeg_free(&image) }
         let status = input.withUnsafeBufferPointer { bytes in
-            cffmpeg_h264_to_luma(bytes.baseAddress, bytes.count, Int32(maxDimension), &image)
+            cffmpeg_to_luma(
+                codec.shimNumber, bytes.baseAddress, bytes.count, Int32(maxDimension), &image)
         }
         try check(status)
         return Luma(
@@ -87,19 +90,28 @@ package enum KeyframeDecoder {
             samples: Array(UnsafeBufferPointer(start: image.bytes, count: image.size)))
     }
 
-    /// Parameter sets and access unit with start codes (H.264 Annex B) instead of lengths: the
-    /// decoder then needs no separate configuration record.
-    private static func annexB(
-        sps: ByteBuffer, pps: ByteBuffer, accessUnit: ByteBuffer
+    private static func keyframe(
+        _ parameterSets: [ByteBuffer], _ accessUnit: ByteBuffer
     ) throws(DecodingError) -> [UInt8] {
-        guard sps.readableBytes > 0, pps.readableBytes > 0 else { throw .missingParameterSets }
-        let sizes = [sps.readableBytes, pps.readableBytes, accessUnit.readableBytes]
-        guard sizes.allSatisfy({ $0 <= maxInputBytes }), sizes.reduce(8, +) <= maxInputBytes
+        guard !parameterSets.isEmpty, parameterSets.allSatisfy({ $0.readableBytes > 0 }) else {
+            throw .missingParameterSets
+        }
+        return try annexB(parameterSets, accessUnit)
+    }
+
+    /// Parameter sets and access unit with start codes (annex B) instead of lengths: the decoder then
+    /// needs no separate configuration record.
+    static func annexB(
+        _ parameterSets: [ByteBuffer], _ accessUnit: ByteBuffer
+    ) throws(DecodingError) -> [UInt8] {
+        let sizes = parameterSets.map(\.readableBytes) + [accessUnit.readableBytes]
+        let total = 4 * parameterSets.count
+        guard sizes.allSatisfy({ $0 <= maxInputBytes }), sizes.reduce(total, +) <= maxInputBytes
         else { throw .tooLarge }
         let startCode: [UInt8] = [0, 0, 0, 1]
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(sizes.reduce(8, +))
-        for parameterSet in [sps, pps] {
+        bytes.reserveCapacity(sizes.reduce(total, +))
+        for parameterSet in parameterSets {
             bytes += startCode
             bytes += parameterSet.readableBytesView
         }
@@ -116,16 +128,33 @@ package enum KeyframeDecoder {
     }
 
     private static func check(_ status: Int32) throws(DecodingError) {
+        if let error = DecodingError(status) { throw error }
+    }
+}
+
+extension DecodingError {
+    /// What the shim answers; `nil` for success.
+    init?(_ status: Int32) {
         switch Int(status) {
-        case CFFMPEG_OK: return
-        case CFFMPEG_NO_MEMORY: throw .failed(.memory)
-        case CFFMPEG_NO_CODEC: throw .failed(.codec)
-        case CFFMPEG_INVALID_DATA: throw .invalidData
-        case CFFMPEG_NO_PICTURE: throw .noPicture
-        case CFFMPEG_TOO_LARGE: throw .tooLarge
-        case CFFMPEG_UNSUPPORTED_FORMAT: throw .unsupportedFormat
-        case CFFMPEG_SCALING: throw .failed(.scaling)
-        default: throw .failed(.encoding)
+        case CFFMPEG_OK: return nil
+        case CFFMPEG_NO_MEMORY: self = .failed(.memory)
+        case CFFMPEG_NO_CODEC: self = .failed(.codec)
+        case CFFMPEG_INVALID_DATA: self = .invalidData
+        case CFFMPEG_NO_PICTURE: self = .noPicture
+        case CFFMPEG_TOO_LARGE: self = .tooLarge
+        case CFFMPEG_UNSUPPORTED_FORMAT: self = .unsupportedFormat
+        case CFFMPEG_SCALING: self = .failed(.scaling)
+        default: self = .failed(.encoding)
+        }
+    }
+}
+
+extension Codec {
+    /// The shim's number of the codec.
+    var shimNumber: Int32 {
+        switch self {
+        case .h264: Int32(CFFMPEG_H264)
+        case .h265: Int32(CFFMPEG_H265)
         }
     }
 }

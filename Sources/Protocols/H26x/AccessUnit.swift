@@ -4,13 +4,13 @@
 package import NIOCore
 package import Primitives
 
-/// The NAL units of one picture (H.264 §3.1), in MP4 sample form.
+/// The NAL units of one picture (H.264 §3.1, H.265 §3.1), in MP4 sample form.
 package struct AccessUnit: Sendable {
     /// The NAL units, each behind a 4-byte big-endian length.
     package var avcc: ByteBuffer
     /// Unwrapped media time in 90 kHz ticks.
     package var decodeTime: Int64
-    /// Whether decoding can start here.
+    /// Whether decoding can start here: an IDR picture, in H.265 also a CRA or BLA picture.
     package var isIDR: Bool
     /// When the picture was taken, where the camera's clock is known.
     package var wallTime: WallTime?

@@ -1,4 +1,4 @@
-// The five bits that say what a NAL unit carries.
+// The five bits that say what an H.264 NAL unit carries.
 // SPDX-License-Identifier: Apache-2.0
 
 /// `nal_unit_type` (H.264 table 7-1).
@@ -14,6 +14,12 @@ package struct NALUnitType: RawRepresentable, Hashable, Sendable {
 
     /// A slice of a picture that is not an IDR picture.
     package static let nonIDRSlice = NALUnitType(rawValue: 1)
+    /// The first data partition of a slice.
+    package static let partitionA = NALUnitType(rawValue: 2)
+    /// The second data partition of a slice.
+    package static let partitionB = NALUnitType(rawValue: 3)
+    /// The third data partition of a slice.
+    package static let partitionC = NALUnitType(rawValue: 4)
     /// A slice of an IDR picture, where decoding can start.
     package static let idrSlice = NALUnitType(rawValue: 5)
     /// Supplemental enhancement information.

@@ -92,3 +92,23 @@ struct BitReader {
         return code & 1 == 1 ? (code + 1) / 2 : -(code / 2)
     }
 }
+
+extension BitReader {
+    /// Skips what a VUI says of shape and colours, alike in both codecs (H.264 §E.1.1, H.265 §E.2.1):
+    /// aspect ratio, overscan, signal type, chroma location.
+    mutating func skipPictureDescription() throws(H26xError) {
+        if try bit() {
+            let extendedSAR: UInt32 = 255
+            if try bits(8) == extendedSAR { try skip(32) }
+        }
+        if try bit() { try skip(1) }
+        if try bit() {
+            try skip(4)
+            if try bit() { try skip(24) }
+        }
+        if try bit() {
+            _ = try unsigned()
+            _ = try unsigned()
+        }
+    }
+}

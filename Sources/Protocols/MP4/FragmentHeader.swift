@@ -1,6 +1,7 @@
 // Reads a movie fragment's head: where each sample lies, and when it is decoded.
 // SPDX-License-Identifier: Apache-2.0
 
+package import H26x
 package import NIOCore
 
 /// The `moof` of a single-track fragment and the header of its `mdat`.
@@ -46,7 +47,7 @@ package struct FragmentHeader: Equatable, Sendable {
 
     /// Whether each sample of the fragment consists of whole NAL units that can be coded pictures:
     /// a power cut leaves zeros where the file had grown and the bytes had not come yet.
-    package func holdsNALUnits(_ fragment: ByteBuffer) -> Bool {
+    package func holdsNALUnits(_ fragment: ByteBuffer, _ codec: Codec) -> Bool {
         fragment.withUnsafeReadableBytes { bytes in
             samples.allSatisfy { sample in
                 let (end, overflow) = sample.offset.addingReportingOverflow(sample.size)
@@ -54,20 +55,25 @@ package struct FragmentHeader: Equatable, Sendable {
                     return false
                 }
                 let units = UnsafeRawBufferPointer(rebasing: bytes[sample.offset..<end])
-                return Self.areNALUnits(units)
+                return Self.areNALUnits(units, codec)
             }
         }
     }
 
-    private static func areNALUnits(_ sample: UnsafeRawBufferPointer) -> Bool {
+    private static func areNALUnits(_ sample: UnsafeRawBufferPointer, _ codec: Codec) -> Bool {
         var position = 0
         while position < sample.count {
             guard sample.count - position > 4 else { return false }
             let length = sample[position..<(position + 4)].reduce(0) { $0 << 8 | Int($1) }
             position += 4
-            guard length > 0, length <= sample.count - position,
-                sample[position] & 0x80 == 0, sample[position] & 0x1F != 0
+            guard length >= codec.headerBytes, length <= sample.count - position,
+                sample[position] & 0x80 == 0
             else { return false }
+            // What zeros would say is not used: type 0 of H.264, temporal layer -1 of H.265.
+            switch codec {
+            case .h264: guard sample[position] & 0x1F != 0 else { return false }
+            case .h265: guard sample[position + 1] & 7 != 0 else { return false }
+            }
             let unit = sample[position..<(position + length)]
             guard !hasHole(UnsafeRawBufferPointer(rebasing: unit)) else { return false }
             position += length

@@ -15,11 +15,12 @@ package struct InitSegment {
         0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000,
     ]
 
-    /// Writes the header for one H.264 track.
+    /// Writes the header for one track.
     package static func serialize(_ parameterSets: ParameterSets) -> ByteBuffer {
         var file = ByteBuffer()
         file.writeBox("ftyp") { box in
-            let brands: [FourCC] = ["iso6", "cmfc", "avc1", "mp41"]
+            let names = SampleEntryNames(parameterSets.codec)
+            let brands: [FourCC] = ["iso6", "cmfc", names.entry, "mp41"]
             box.writeInteger(FourCC("iso6").rawValue)
             box.writeInteger(UInt32(0))
             for brand in brands { box.writeInteger(brand.rawValue) }
@@ -98,7 +99,8 @@ package struct InitSegment {
         minf.writeBox("stbl") { stbl in
             stbl.writeFullBox("stsd") { stsd in
                 stsd.writeInteger(UInt32(1))
-                stsd.writeBox("avc1") { writeSampleEntry(&$0, parameterSets) }
+                let names = SampleEntryNames(parameterSets.codec)
+                stsd.writeBox(names.entry) { writeSampleEntry(&$0, parameterSets) }
             }
             stbl.writeFullBox("stts") { $0.writeZeros(4) }
             stbl.writeFullBox("stsc") { $0.writeZeros(4) }
@@ -107,25 +109,30 @@ package struct InitSegment {
         }
     }
 
-    /// The fixed part of a `VisualSampleEntry` (ISO 14496-12 §12.1.3), then `avcC`.
-    private static func writeSampleEntry(_ avc1: inout ByteBuffer, _ parameterSets: ParameterSets) {
-        avc1.writeZeros(6)
-        avc1.writeInteger(UInt16(1))
-        avc1.writeZeros(16)
-        avc1.writeInteger(UInt16(truncatingIfNeeded: parameterSets.sequence.width))
-        avc1.writeInteger(UInt16(truncatingIfNeeded: parameterSets.sequence.height))
+    /// The fixed part of a `VisualSampleEntry` (ISO 14496-12 §12.1.3), then the decoder's record.
+    private static func writeSampleEntry(
+        _ entry: inout ByteBuffer, _ parameterSets: ParameterSets
+    ) {
+        entry.writeZeros(6)
+        entry.writeInteger(UInt16(1))
+        entry.writeZeros(16)
+        entry.writeInteger(UInt16(truncatingIfNeeded: parameterSets.sequence.width))
+        entry.writeInteger(UInt16(truncatingIfNeeded: parameterSets.sequence.height))
         let dotsPerInch72: UInt32 = 0x48_0000
-        avc1.writeInteger(dotsPerInch72)
-        avc1.writeInteger(dotsPerInch72)
-        avc1.writeZeros(4)
-        avc1.writeInteger(UInt16(1))
-        avc1.writeZeros(32)
-        avc1.writeInteger(UInt16(24))
-        avc1.writeInteger(UInt16.max)
-        avc1.writeBox("avcC") { $0.writeImmutableBuffer(parameterSets.avcC()) }
+        entry.writeInteger(dotsPerInch72)
+        entry.writeInteger(dotsPerInch72)
+        entry.writeZeros(4)
+        entry.writeInteger(UInt16(1))
+        entry.writeZeros(32)
+        entry.writeInteger(UInt16(24))
+        entry.writeInteger(UInt16.max)
+        let names = SampleEntryNames(parameterSets.codec)
+        entry.writeBox(names.record) {
+            $0.writeImmutableBuffer(parameterSets.decoderConfiguration())
+        }
     }
 
-    /// Finds the parameter sets of the first H.264 track.
+    /// Finds the parameter sets of the first track of a known codec.
     package static func parameterSets(in header: ByteBuffer) throws(MP4Error) -> ParameterSets {
         let buffer = header.slice()
         let top = try Box.list(in: buffer, 0..<buffer.readableBytes)
@@ -133,21 +140,21 @@ package struct InitSegment {
             throw .missingBox("moov")
         }
         for trak in try Box.list(in: buffer, moov.body) where trak.type == "trak" {
-            if let record = try decoderRecord(in: buffer, track: trak) {
+            if let (record, codec) = try decoderRecord(in: buffer, track: trak) {
                 do throws(H26xError) {
-                    return try ParameterSets(avcC: record)
+                    return try ParameterSets(decoderConfiguration: record, codec)
                 } catch {
                     throw .parameterSets(error)
                 }
             }
         }
-        throw .missingBox("avcC")
+        throw .missingBox("avcC or hvcC")
     }
 
-    /// Walks down to `avcC`; `nil` where the track is not H.264 video.
+    /// Walks down to the decoder's record; `nil` where the track is not video of a known codec.
     private static func decoderRecord(
         in buffer: ByteBuffer, track: Box
-    ) throws(MP4Error) -> ByteBuffer? {
+    ) throws(MP4Error) -> (ByteBuffer, Codec)? {
         let path: [FourCC] = ["mdia", "minf", "stbl", "stsd"]
         var box = track
         for type in path {
@@ -159,16 +166,39 @@ package struct InitSegment {
         guard box.body.count >= entriesOffset else { throw .truncated(offset: box.body.upperBound) }
         let entries = try Box.list(
             in: buffer, (box.body.lowerBound + entriesOffset)..<box.body.upperBound)
-        guard let entry = entries.first(where: { $0.type == "avc1" || $0.type == "avc3" }) else {
-            return nil
+        var found: (entry: Box, codec: Codec)?
+        for entry in entries where found == nil {
+            found = SampleEntryNames.codec(of: entry.type).map { (entry, $0) }
         }
+        guard let (entry, codec) = found else { return nil }
         let visualEntryBytes = 78
         guard entry.body.count >= visualEntryBytes else {
             throw .truncated(offset: entry.body.upperBound)
         }
         let children = try Box.list(
             in: buffer, (entry.body.lowerBound + visualEntryBytes)..<entry.body.upperBound)
-        guard let record = children.first(where: { $0.type == "avcC" }) else { return nil }
+        let names = SampleEntryNames(codec)
+        guard let record = children.first(where: { $0.type == names.record }) else { return nil }
         return buffer.getSlice(at: record.body.lowerBound, length: record.body.count)
+            .map { ($0, codec) }
+    }
+}
+
+/// The boxes that say which codec a track has (ISO 14496-15 §5.4.2, §8.4.1).
+private struct SampleEntryNames {
+    var entry: FourCC
+    var record: FourCC
+
+    init(_ codec: Codec) {
+        switch codec {
+        case .h264: (entry, record) = ("avc1", "avcC")
+        case .h265: (entry, record) = ("hvc1", "hvcC")
+        }
+    }
+
+    static func codec(of entry: FourCC) -> Codec? {
+        if entry == "avc1" || entry == "avc3" { return .h264 }
+        if entry == "hvc1" || entry == "hev1" { return .h265 }
+        return nil
     }
 }

@@ -6,14 +6,18 @@ package import NIOCore
 package import Primitives
 import SDP
 
-/// The H.264 track a camera offers.
+/// The video track a camera offers.
 package struct VideoTrack: Equatable, Sendable {
+    package var codec: Codec
     package var payloadType: UInt8
     package var clockRate: Int
     /// From SDP; many cameras send them in band only.
     package var parameterSets: ParameterSets?
 
-    package init(payloadType: UInt8, clockRate: Int, parameterSets: ParameterSets?) {
+    package init(
+        codec: Codec, payloadType: UInt8, clockRate: Int, parameterSets: ParameterSets?
+    ) {
+        self.codec = codec
         self.payloadType = payloadType
         self.clockRate = clockRate
         self.parameterSets = parameterSets
@@ -43,7 +47,7 @@ package struct SessionFailure: Error, Equatable, Sendable, CustomStringConvertib
     package var description: String { "\(kind): \(reason)" }
 }
 
-/// A playing session of one H.264 track over interleaved TCP (RFC 2326 §10, §A.1), without sockets.
+/// A playing session of one video track over interleaved TCP (RFC 2326 §10, §A.1), without sockets.
 ///
 /// Call `start(at:)`, send what `pollOutput()` says, feed what arrives to `receive(_:at:)`, and call
 /// `advance(to:)` at `deadline`. After `.failed` the session is over.
@@ -362,7 +366,7 @@ extension ClientSession {
         }
         let offer = TrackOffer(description: description, headers: response.headers, url: url)
         guard let offer else {
-            return fail(.noVideo, "the camera offers no H.264 video")
+            return fail(.noVideo, "the camera offers no H.264 or H.265 video")
         }
         baseURL = offer.baseURL
         aggregateURL = offer.aggregateURL

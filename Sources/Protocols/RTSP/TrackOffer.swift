@@ -5,27 +5,32 @@ import H26x
 import NIOCore
 import SDP
 
-/// The H.264 track of a session description, and the URLs to control it with.
+/// The video track of a session description, and the URLs to control it with.
 struct TrackOffer: Equatable, Sendable {
     var track: VideoTrack
     var baseURL: RTSPURL
     var aggregateURL: RTSPURL
     var trackURL: RTSPURL
 
-    /// `nil` without H.264 video.
+    /// `nil` without H.264 or H.265 video.
     init?(description: SessionDescription, headers: Headers, url: RTSPURL) {
-        var found: (media: SessionDescription.Media, type: UInt8)?
+        var found: (media: SessionDescription.Media, codec: Codec, type: UInt8)?
         for media in description.media where media.kind == "video" {
             if let type = media.payloadType(encoding: "H264") {
-                found = (media, type)
+                found = (media, .h264, type)
+                break
+            }
+            if let type = media.payloadType(encoding: "H265"), Self.isInDecodingOrder(media, type) {
+                found = (media, .h265, type)
                 break
             }
         }
-        guard let (media, type) = found else { return nil }
+        guard let (media, codec, type) = found else { return nil }
         let rate = media.rtpmap[type]?.clockRate ?? 90_000
         track = VideoTrack(
-            payloadType: type, clockRate: rate,
-            parameterSets: Self.parameterSets(in: media.spropParameterSets(payloadType: type)))
+            codec: codec, payloadType: type, clockRate: rate,
+            parameterSets: try? ParameterSets(
+                among: media.spropParameterSets(payloadType: type), codec))
         baseURL = Self.base(headers) ?? url
         aggregateURL = description.control.flatMap(baseURL.resolving) ?? baseURL
         trackURL = media.control.flatMap(baseURL.resolving) ?? aggregateURL
@@ -44,13 +49,11 @@ struct TrackOffer: Equatable, Sendable {
         return nil
     }
 
-    private static func parameterSets(in nalUnits: [ByteBuffer]) -> ParameterSets? {
-        func all(_ type: NALUnitType) -> [ByteBuffer] {
-            nalUnits.filter { nal in
-                nal.readableBytesView.first.map(NALUnitType.init(header:)) == type
-            }
-        }
-        guard let sps = all(.sps).first else { return nil }
-        return try? ParameterSets(sps: sps, pictureParameterSets: all(.pps))
+    /// With a difference of decoding order numbers above 0 these numbers stand in every packet
+    /// (RFC 7798 §4.4), which no known camera does.
+    private static func isInDecodingOrder(
+        _ media: SessionDescription.Media, _ type: UInt8
+    ) -> Bool {
+        media.fmtp[type]?["sprop-max-don-diff"].map { Int($0) == 0 } ?? true
     }
 }

@@ -86,11 +86,13 @@ package struct SessionDescription: Equatable, Sendable {
             payloadTypes.first { rtpmap[$0]?.encoding.lowercased() == encoding.lowercased() }
         }
 
-        /// The decoded NAL units of `sprop-parameter-sets` (RFC 6184 §8.1), undecodable ones left
-        /// out. Trailing start codes are cut: GW Security cameras send `…00 00 00 01`.
+        /// The decoded NAL units of `sprop-parameter-sets` (RFC 6184 §8.1) or of `sprop-vps`, `-sps`
+        /// and `-pps` (RFC 7798 §7.1), undecodable ones left out. Trailing start codes are cut: GW
+        /// Security cameras send `…00 00 00 01`.
         package func spropParameterSets(payloadType: UInt8) -> [ByteBuffer] {
-            guard let text = fmtp[payloadType]?["sprop-parameter-sets"] else { return [] }
-            return text.utf8.split(separator: UInt8(ascii: ",")).prefix(16).compactMap { item in
+            let names = ["sprop-parameter-sets", "sprop-vps", "sprop-sps", "sprop-pps"]
+            let texts = names.compactMap { fmtp[payloadType]?[$0] }
+            return texts.joined(separator: ",").utf8.split(separator: UInt8(ascii: ",")).prefix(16).compactMap { item in
                 guard var bytes = Base64.decode(String(decoding: item, as: UTF8.self)) else {
                     return nil
                 }
@@ -122,6 +124,23 @@ extension SessionDescription.Media {
                 payloadType: [
                     "packetization-mode": "1", "profile-level-id": level,
                     "sprop-parameter-sets": sets,
+                ]
+            ])
+    }
+
+    /// An H.265 video section as this server offers it (RFC 7798 §7.1).
+    package static func h265(
+        payloadType: UInt8 = 96, vps: ByteBuffer, sps: ByteBuffer, pps: ByteBuffer,
+        control: String = "trackID=0"
+    ) -> SessionDescription.Media {
+        SessionDescription.Media(
+            kind: "video", payloadTypes: [payloadType], control: control,
+            rtpmap: [payloadType: .init(encoding: "H265", clockRate: 90_000)],
+            fmtp: [
+                payloadType: [
+                    "sprop-vps": Base64.encode(vps.readableBytesView),
+                    "sprop-sps": Base64.encode(sps.readableBytesView),
+                    "sprop-pps": Base64.encode(pps.readableBytesView),
                 ]
             ])
     }

@@ -60,7 +60,7 @@ final class PublishedCamera: AssignedCamera {
         guard !isStopped else { return }
         reception = VideoReception(
             track: VideoTrack(
-                payloadType: payloadType, clockRate: clockRate, parameterSets: nil))
+                codec: .h264, payloadType: payloadType, clockRate: clockRate, parameterSets: nil))
     }
 
     /// Takes the publisher's packets in order; a missing number is a lost packet.

@@ -32,14 +32,14 @@ package struct VideoReception {
     package var parameterSets: ParameterSets? { depacketizer.parameterSets }
 
     private let track: VideoTrack
-    private var depacketizer: H264Depacketizer
+    private var depacketizer: Depacketizer
     private var receiver: Receiver
     private var unwrapper = TimestampUnwrapper()
     private var timeline = MediaTimeline()
 
     package init(track: VideoTrack) {
         self.track = track
-        depacketizer = H264Depacketizer(parameterSets: track.parameterSets)
+        depacketizer = Depacketizer(codec: track.codec, parameterSets: track.parameterSets)
         receiver = Receiver(clockRate: track.clockRate)
     }
 
@@ -102,7 +102,8 @@ package struct VideoReception {
         receiver.reportBlock(at: now)
     }
 
-    /// The camera's time in ticks of 90 kHz. RFC 6184 §8.2.1 has no other rate, some encoders do.
+    /// The camera's time in ticks of 90 kHz. RFC 6184 §8.2.1 and RFC 7798
+    /// §7.1 have no other rate, some encoders do.
     private func inTicks(_ cameraTime: Int64) -> Int64 {
         let rate = Int64(max(track.clockRate, 1))
         guard rate != 90_000 else { return cameraTime }

@@ -136,7 +136,7 @@ package final class LiveService: Sendable {
             try Answer.viewing(
                 offer,
                 video: VideoDescription(
-                    profileLevelID: sets.sequence.profileLevelID, ssrc: ssrc, rtxSSRC: rtxSSRC,
+                    codec: VideoCodec(sets.sequence), ssrc: ssrc, rtxSSRC: rtxSSRC,
                     cname: LiveShared.canonicalName, streamID: cameraID.rawValue),
                 ice: local, fingerprint: identity.fingerprint, candidates: candidates)
         }
@@ -278,6 +278,16 @@ extension MarsadError {
                 .invalidSDP, details: ["reason": "the direction is not that of this address"])
         case .unsupported(let reason):
             self.init(.unprocessable, details: ["reason": String(reason.prefix(200))])
+        }
+    }
+}
+
+extension VideoCodec {
+    /// How an offer names the video of these sets.
+    init(_ sequence: SequenceParameterSet) {
+        switch sequence {
+        case .h264(let sequence): self = .h264(profileLevelID: sequence.profileLevelID)
+        case .h265: self = .h265
         }
     }
 }

@@ -38,9 +38,11 @@ package struct Thumbnails: Sendable {
             guard let last = try await catalog.nearest(id, now).before else { return nil }
             return try await thumbnail(of: id, at: last, width: width)
         }
+        guard
+            let sets = try? InitSegment.parameterSets(in: ByteBuffer(bytes: keyframe.initSegment))
+        else { return nil }
         let jpeg = try await decode(
-            sps: ByteBuffer(bytes: keyframe.sps), pps: ByteBuffer(bytes: keyframe.pps),
-            avcc: ByteBuffer(bytes: keyframe.avcc), width: width)
+            ByteBuffer(bytes: keyframe.avcc), with: sets, width: width)
         return Thumbnail(jpeg: jpeg, wallTime: keyframe.wallTime)
     }
 
@@ -75,17 +77,17 @@ package struct Thumbnails: Sendable {
             let sample = try? FragmentHeader.parse(fragment).samples.first,
             let unit = fragment.getSlice(at: sample.offset, length: sample.size)
         else { throw MarsadError(.storageUnavailable, details: ["reason": "damaged fragment"]) }
-        let jpeg = try await decode(sps: sets.sps, pps: sets.pps, avcc: unit, width: width)
+        let jpeg = try await decode(unit, with: sets, width: width)
         return Thumbnail(jpeg: jpeg, wallTime: nearest.segment.wallTime(of: nearest.entry))
     }
 
     private func decode(
-        sps: ByteBuffer, pps: ByteBuffer, avcc: ByteBuffer, width: Int?
+        _ avcc: ByteBuffer, with sets: ParameterSets, width: Int?
     ) async throws -> ByteBuffer {
         do {
             return try await pool.runIfActive {
                 try KeyframeDecoder.jpeg(
-                    parameterSets: sps, pps: pps, accessUnitAVCC: avcc, width: width,
+                    sets.codec, parameterSets: sets.inBand, accessUnitAVCC: avcc, width: width,
                     quality: Self.quality)
             }
         } catch is DecodingError {

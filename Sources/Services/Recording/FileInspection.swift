@@ -48,7 +48,7 @@ struct FileInspection: Sendable {
                     ? scan.damage ?? "no whole fragment"
                     : "no segment stamp: not written by Marsad")
         }
-        let entries = inOrder(try playable(scan, descriptor))
+        let entries = inOrder(try playable(scan, sets.codec, descriptor))
         guard let first = entries.first, let last = entries.last else {
             throw Unplayable(reason: scan.damage ?? "no whole fragment")
         }
@@ -90,15 +90,15 @@ struct FileInspection: Sendable {
 
     /// The fragments whose pictures are whole, as far as their NAL units tell.
     private static func playable(
-        _ scan: FileScanner.Scan, _ descriptor: Int32
+        _ scan: FileScanner.Scan, _ codec: Codec, _ descriptor: Int32
     ) throws -> [FragmentEntry] {
         var entries: [FragmentEntry] = []
         for fragment in scan.fragments {
             let bytes = try SegmentFile.read(
                 descriptor, offset: fragment.offset, count: Int(clamping: fragment.size))
-            guard let header = try? FragmentHeader.parse(bytes), header.holdsNALUnits(bytes) else {
-                continue
-            }
+            guard let header = try? FragmentHeader.parse(bytes),
+                header.holdsNALUnits(bytes, codec)
+            else { continue }
             let hash = bytes.withUnsafeReadableBytes { SHA256.hash(data: $0) }
             entries.append(
                 FragmentEntry(

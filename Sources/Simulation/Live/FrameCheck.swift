@@ -8,7 +8,7 @@ import RTPFormats
 
 /// The dear check, for some of the viewers.
 package struct FrameCheck {
-    private var depacketizer = H264Depacketizer(parameterSets: nil)
+    private var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
     private var time = TimestampUnwrapper()
 
     package init() {}
