@@ -57,6 +57,13 @@ package enum CameraOrigin: String, Sendable {
     case whip = "WHIP"
 }
 
+/// Which of its streams a camera is asked for: the one that is recorded, or the smaller one that many
+/// cameras offer beside it.
+package enum CameraStream: String, Hashable, Sendable, CaseIterable {
+    case main
+    case sub
+}
+
 /// A camera's row.
 package struct Camera: Sendable, Equatable {
     package var id: CameraID
@@ -67,6 +74,8 @@ package struct Camera: Sendable, Equatable {
     /// Where its stream is, with credentials where it has them; never printed. Empty for one that
     /// publishes.
     package var address: Redacted<String>
+    /// Where its sub-stream is, where it has one; sealed and never printed, like the first.
+    package var subAddress: Redacted<String>?
     package var recordingMode: RecordingMode
     /// Days its recordings are kept; `nil` for the installation's default.
     package var retentionDays: Int?
@@ -78,8 +87,8 @@ package struct Camera: Sendable, Equatable {
     package init(
         id: CameraID, name: String, nameArabic: String, source: Source,
         origin: CameraOrigin = .rtsp, address: Redacted<String>,
-        recordingMode: RecordingMode = .continuous, retentionDays: Int? = nil,
-        publishTokenHash: String? = nil, createdAt: WallTime
+        subAddress: Redacted<String>? = nil, recordingMode: RecordingMode = .continuous,
+        retentionDays: Int? = nil, publishTokenHash: String? = nil, createdAt: WallTime
     ) {
         self.id = id
         self.name = name
@@ -87,6 +96,7 @@ package struct Camera: Sendable, Equatable {
         self.source = source
         self.origin = origin
         self.address = address
+        self.subAddress = subAddress
         self.recordingMode = recordingMode
         self.retentionDays = retentionDays
         self.publishTokenHash = publishTokenHash
@@ -123,6 +133,25 @@ package struct StreamState: Sendable, Equatable {
     package var lastFrameAt: WallTime?
     /// Whether its pictures reach the disk; false while the recorder waits, whatever the stream does.
     package var isRecording = false
+    /// Its sub-stream, while somebody needs it.
+    package var sub: SubStreamState?
 
     package init() {}
+}
+
+/// The state of a camera's sub-stream. It changes nothing about the camera's own.
+package struct SubStreamState: Sendable, Equatable {
+    package var status: StreamStatus
+    package var lastError: String?
+    package var bitsPerSecond: Int
+    package var width: Int
+    package var height: Int
+
+    package init(_ state: StreamState) {
+        status = state.status
+        lastError = state.lastError
+        bitsPerSecond = state.bitsPerSecond
+        width = state.width
+        height = state.height
+    }
 }

@@ -22,7 +22,9 @@ struct SimulatedClock: Sendable {
 /// Deliberately not Sendable: only its event loop touches it.
 final class CameraHub {
     private let clock: SimulatedClock
+    /// The main streams, then the sub-streams: each is a camera to its readers.
     private var cameras: [SimulatedCamera]
+    private let mainStreams: Int
     private var faults: [CameraServer.Fault]
     /// Who plays each camera, by the camera's index.
     private var readers: [[CameraConnection]]
@@ -34,10 +36,11 @@ final class CameraHub {
     private static let maxLag = Duration.seconds(2)
 
     init(
-        cameras: [SimulatedCamera], clock: SimulatedClock, faults: [Int: CameraServer.Fault],
-        spread: Int?
+        cameras mains: [SimulatedCamera], subStreams: [SimulatedCamera], clock: SimulatedClock,
+        faults: [Int: CameraServer.Fault], spread: Int?
     ) {
-        self.cameras = cameras
+        cameras = mains + subStreams
+        mainStreams = mains.count
         self.clock = clock
         self.spread = spread
         self.faults = cameras.map { faults[$0.number] ?? .none }
@@ -59,13 +62,14 @@ final class CameraHub {
         for connection in Array(connections.values) { connection.close() }
     }
 
-    /// The camera's index in a path such as `/camera_7`; `nil` where there is none.
+    /// The stream's index in a path such as `/camera_7` or `/camera_7/sub`; `nil` where there is none.
     func index(path: String) -> Int? {
-        let first = path.split(whereSeparator: { $0 == "/" || $0 == "?" }).first ?? ""
-        guard first.hasPrefix("camera_"), let number = Int(first.dropFirst(7)),
-            cameras.indices.contains(number - 1)
+        let parts = path.split(whereSeparator: { $0 == "/" || $0 == "?" })
+        guard let first = parts.first, first.hasPrefix("camera_"),
+            let number = Int(first.dropFirst(7)), number >= 1, number <= mainStreams
         else { return nil }
-        return number - 1
+        let index = parts.dropFirst().first == "sub" ? mainStreams + number - 1 : number - 1
+        return cameras.indices.contains(index) ? index : nil
     }
 
     func isDown(_ index: Int) -> Bool { faults[index] == .down }
@@ -100,12 +104,12 @@ final class CameraHub {
     // MARK: Faults and time
 
     func setFault(camera: Int, _ fault: CameraServer.Fault) {
-        let index = camera - 1
-        guard cameras.indices.contains(index) else { return }
-        faults[index] = fault
-        guard fault == .down else { return }
-        for connection in Array(connections.values) where connection.camera == index {
-            connection.close()
+        for index in cameras.indices where cameras[index].number == camera {
+            faults[index] = fault
+            guard fault == .down else { continue }
+            for connection in Array(connections.values) where connection.camera == index {
+                connection.close()
+            }
         }
     }
 

@@ -8,7 +8,8 @@ package import Primitives
 package import RTSP
 import Synchronization
 
-/// Serves `rtsp://host:port/camera_1` … `camera_N` over interleaved TCP.
+/// Serves `rtsp://host:port/camera_1` … `camera_N` over interleaved TCP, and each camera's sub-stream at
+/// `camera_N/sub` where there are clips for it.
 ///
 /// Every camera and connection of a server lives on one event loop: nothing is locked, and one
 /// timer of five milliseconds paces them all.
@@ -31,6 +32,8 @@ package final class CameraServer: Sendable {
         package var count: Int
         /// What they play: camera 1 the first, beginning again where cameras outnumber clips.
         package var clips: [Clip]
+        /// What their sub-streams play, likewise; without any, they have none.
+        package var subClips: [Clip] = []
         /// Asked for by Digest; `nil` leaves the cameras open.
         package var credentials: Credentials?
         /// Seeds SSRCs, first sequence numbers and timestamps; `nil` takes new ones each time.
@@ -87,18 +90,22 @@ package final class CameraServer: Sendable {
             settings.startTime
             ?? WallTime(microseconds: Int64(Date().timeIntervalSince1970 * 1e6))
         let speed = settings.speed.isFinite ? min(max(settings.speed, 0.01), 1000) : 1
-        let clips = settings.clips.map { PacketizedClip($0) }.filter { !$0.frames.isEmpty }
         let seed = settings.seed ?? UInt64.random(in: .min ... .max)
-        let count = clips.isEmpty ? 0 : max(0, settings.count)
-        let cameras = (0..<count).map {
-            SimulatedCamera(
-                number: $0 + 1, clip: clips[$0 % clips.count], start: start, seed: seed)
+        func cameras(_ clips: [Clip], seed: UInt64) -> [SimulatedCamera] {
+            let clips = clips.map { PacketizedClip($0) }.filter { !$0.frames.isEmpty }
+            guard !clips.isEmpty, settings.count > 0 else { return [] }
+            return (0..<settings.count).map {
+                SimulatedCamera(
+                    number: $0 + 1, clip: clips[$0 % clips.count], start: start, seed: seed)
+            }
         }
         let clock = SimulatedClock(start: start, origin: origin, speed: speed)
-        hub = .makeBoxSendingValue(
-            CameraHub(
-                cameras: cameras, clock: clock, faults: settings.faults,
-                spread: settings.spreadsPackets ? Self.spreadTicks : nil), eventLoop: loop)
+        let hub = CameraHub(
+            cameras: cameras(settings.clips, seed: seed),
+            subStreams: cameras(settings.subClips, seed: ~seed), clock: clock,
+            faults: settings.faults,
+            spread: settings.spreadsPackets ? Self.spreadTicks : nil)
+        self.hub = .makeBoxSendingValue(hub, eventLoop: loop)
     }
 
     /// Listens, and returns the port.

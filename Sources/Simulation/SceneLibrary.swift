@@ -36,6 +36,15 @@ package enum SceneLibrary {
             self.codec = codec
         }
 
+        /// The same cameras' sub-streams: half as wide and high, an eighth of the bits.
+        package var sub: Settings {
+            var sub = self
+            sub.width = max(256, width / 4 * 2)
+            sub.height = max(144, height / 4 * 2)
+            sub.bitsPerSecond = max(50_000, bitsPerSecond / 8)
+            return sub
+        }
+
         /// Refuses what the renderer, the frame code or the encoder cannot do.
         fileprivate func validate() throws(SimulationError) {
             guard (1...10_000).contains(cameras), (256...3840).contains(width),

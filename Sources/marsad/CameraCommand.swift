@@ -19,6 +19,8 @@ struct CameraCommand: AsyncParsableCommand {
         @Argument(help: "Its address, rtsp://user:password@host:port/path.") var url: String?
         @Flag(help: "It publishes by WHIP instead of having an address; its token is shown once.")
         var whip = false
+        @Option(help: "The address of its sub-stream, for viewers on slow networks.")
+        var sub: String?
         @Option(help: "Its name.") var name: String
         @Option(help: "Its name in Arabic.") var nameAr = ""
         @Option(help: "The agency that owns it: capital letters, digits and _.") var source =
@@ -50,6 +52,7 @@ struct CameraCommand: AsyncParsableCommand {
                 Camera(
                     id: id, name: name, nameArabic: nameAr, source: source,
                     origin: whip ? .whip : .rtsp, address: Redacted(url ?? ""),
+                    subAddress: sub.map { Redacted($0) },
                     recordingMode: noRecording ? .off : .continuous,
                     retentionDays: retentionDays, publishTokenHash: token.map(PublishToken.hash),
                     createdAt: world.wallTime()))
@@ -57,20 +60,27 @@ struct CameraCommand: AsyncParsableCommand {
         }
 
         private func checkAddress() throws {
+            if whip {
+                guard url == nil, sub == nil else {
+                    throw ConfigurationError(
+                        description: "--whip: a camera that publishes has no address")
+                }
+                return
+            }
             guard let url else {
-                if whip { return }
                 throw ConfigurationError(
                     description: "url: an rtsp:// address is needed, or --whip")
             }
-            guard !whip else {
-                throw ConfigurationError(
-                    description: "--whip: a camera that publishes has no address")
-            }
+            try check(url, "url")
+            if let sub { try check(sub, "--sub") }
+        }
+
+        private func check(_ address: String, _ name: String) throws {
             do {
-                _ = try RTSPURL(parsing: url)
+                _ = try RTSPURL(parsing: address)
             } catch {
                 throw ConfigurationError(
-                    description: "url: not an rtsp:// address (\(error.reason))")
+                    description: "\(name): not an rtsp:// address (\(error.reason))")
             }
         }
 

@@ -46,12 +46,13 @@ struct Demo: AsyncParsableCommand {
             configuration.text("data"), world: world, exclusive: true)
         complain("drawing the scenes of \(min(count, 9)) cameras (once; they are kept) …")
         let settings = SceneLibrary.Settings(cameras: count)
-        let clips = try await SceneLibrary.prepare(
-            folder: folder.path + "/scenes", settings: settings)
+        let scenes = folder.path + "/scenes"
+        var simulated = CameraServer.Settings(
+            host: "127.0.0.1", port: rtspPort, count: count,
+            clips: try await SceneLibrary.prepare(folder: scenes, settings: settings))
+        simulated.subClips = try await SceneLibrary.prepare(folder: scenes, settings: settings.sub)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let server = CameraServer(
-            settings: .init(host: "127.0.0.1", port: rtspPort, count: count, clips: clips),
-            group: group)
+        let server = CameraServer(settings: simulated, group: group)
         let port = try await server.start()
         try await register(count, port: port, in: folder, world: world)
         try await runServer(
@@ -85,9 +86,10 @@ struct Demo: AsyncParsableCommand {
             let suffix = number > Self.places.count ? " \(number)" : ""
             guard let id = CameraID(id), let source = Source(place.source) else { continue }
             wanted.insert(id)
+            let address = "rtsp://127.0.0.1:\(port)/camera_\(number)"
             var camera = Camera(
                 id: id, name: place.english + suffix, nameArabic: place.arabic + suffix,
-                source: source, address: Redacted("rtsp://127.0.0.1:\(port)/camera_\(number)"),
+                source: source, address: Redacted(address), subAddress: Redacted(address + "/sub"),
                 createdAt: now + .microseconds(number))
             if let known = try await folder.cameras.camera(id) {
                 camera.createdAt = known.createdAt

@@ -17,7 +17,8 @@ struct Simulate: AsyncParsableCommand {
 
     struct Cameras: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Cameras at rtsp://127.0.0.1:PORT/camera_1 … camera_N.")
+            abstract: "Cameras at rtsp://127.0.0.1:PORT/camera_1 … camera_N.",
+            discussion: "Drawn scenes have a sub-stream at camera_N/sub, files have none.")
 
         @Option(help: "How many cameras.") var count = 9
         @Option(help: "A file to play instead of the drawn scenes; may be repeated.")
@@ -33,12 +34,16 @@ struct Simulate: AsyncParsableCommand {
             guard (1...2000).contains(count) else {
                 throw ConfigurationError(description: "--count is \(count); allowed: 1 to 2000")
             }
-            let clips: [Clip] =
-                try await clip.isEmpty ? scenes.clips(cameras: count) : loaded()
-            let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
             var settings = CameraServer.Settings(
-                host: "127.0.0.1", port: rtspPort, count: count, clips: clips,
+                host: "127.0.0.1", port: rtspPort, count: count, clips: [],
                 credentials: try login())
+            if clip.isEmpty {
+                settings.clips = try await scenes.clips(cameras: count)
+                settings.subClips = try await scenes.subClips(cameras: count)
+            } else {
+                for file in clip { settings.clips.append(try await Clip.load(file)) }
+            }
+            let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
             settings.spreadsPackets = spreadPackets
             let server = CameraServer(settings: settings, group: group)
             let port = try await server.start()
@@ -47,12 +52,6 @@ struct Simulate: AsyncParsableCommand {
             await stopSignal()
             await server.stop()
             try await group.shutdownGracefully()
-        }
-
-        private func loaded() async throws -> [Clip] {
-            var clips: [Clip] = []
-            for file in clip { clips.append(try await Clip.load(file)) }
-            return clips
         }
 
         private func login() throws -> Credentials? {
@@ -77,6 +76,14 @@ struct SceneOptions: ParsableArguments {
     @Option(help: "Folder for the drawn scenes.") var scenes = "data/scenes"
 
     func clips(cameras: Int) async throws -> [Clip] {
+        try await SceneLibrary.prepare(folder: scenes, settings: try settings(cameras))
+    }
+
+    func subClips(cameras: Int) async throws -> [Clip] {
+        try await SceneLibrary.prepare(folder: scenes, settings: try settings(cameras).sub)
+    }
+
+    private func settings(_ cameras: Int) throws -> SceneLibrary.Settings {
         let parts = size.split(separator: "x").compactMap { Int($0) }
         guard parts.count == 2 else {
             throw ConfigurationError(
@@ -86,10 +93,9 @@ struct SceneOptions: ParsableArguments {
             throw ConfigurationError(
                 description: "--codec is \"\(codec)\"; allowed: h264, h265")
         }
-        let settings = SceneLibrary.Settings(
+        return SceneLibrary.Settings(
             cameras: cameras, width: parts[0], height: parts[1], framesPerSecond: fps,
             bitsPerSecond: try bitsPerSecond(), gop: gop, codec: codec)
-        return try await SceneLibrary.prepare(folder: scenes, settings: settings)
     }
 
     private func bitsPerSecond() throws -> Int {

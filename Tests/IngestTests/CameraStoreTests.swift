@@ -41,6 +41,7 @@ import Testing
             #expect(try await store.camera(camera.id) == camera)
             camera.name = "New name"
             camera.address = Redacted("rtsp://10.0.0.2/")
+            camera.subAddress = Redacted("rtsp://10.0.0.2/sub")
             camera.recordingMode = .off
             camera.retentionDays = nil
             camera.updatedAt = WallTime(microseconds: 2000)
@@ -100,7 +101,9 @@ import Testing
     func sealed() async throws {
         try await withDatabase { engine, folder in
             let store = CameraStore(database: engine, instanceKey: Self.key)
-            try await store.put(try camera())
+            var camera = try camera()
+            camera.subAddress = Redacted("rtsp://viewer:hunter2secret@10.0.0.1:554/sub")
+            try await store.put(camera)
             let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
             #expect(!names.isEmpty)
             var sawName = false
@@ -135,6 +138,17 @@ import Testing
                     [.text(try camera(1).id.rawValue), .text(try camera(2).id.rawValue)]))
             let moved = try camera(2).id
             await #expect(throws: (any Error).self) { try await store.camera(moved) }
+        }
+    }
+
+    @Test("an address of one stream is none of the camera's other stream")
+    func boundToStream() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            let camera = try camera()
+            try await store.put(camera)
+            try await engine.execute(Statement("UPDATE cameras SET sub_rtsp_url = rtsp_url"))
+            await #expect(throws: (any Error).self) { try await store.camera(camera.id) }
         }
     }
 }

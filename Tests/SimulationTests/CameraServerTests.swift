@@ -71,6 +71,28 @@ struct CameraServerTests {
     }
 
     @Test(
+        "a sub-stream is another stream of the same camera, and one that is not there is not found")
+    func subStream() async throws {
+        let clip = try await Self.clip.value
+        try await serving({ $0.subClips = [clip] }) { server, base, group in
+            let viewing = try await CameraViewer.watch(
+                "\(base)/camera_2/sub", frames: 5, group: group)
+            #expect(viewing.failure == nil)
+            let stamps = viewing.units.compactMap { FrameStamp.read(from: $0)?.camera }
+            #expect(stamps == [2, 2, 2, 2, 2])
+            server.setFault(2, .down)
+            let down = try await CameraViewer.watch(
+                "\(base)/camera_2/sub", frames: 1, group: group)
+            #expect(down.failure?.kind == .protocol)
+        }
+        try await serving { _, base, group in
+            let none = try await CameraViewer.watch(
+                "\(base)/camera_2/sub", frames: 1, group: group)
+            #expect(none.failure?.kind == .notFound)
+        }
+    }
+
+    @Test(
         "a viewer gets consecutive frames, whole, from an IDR on, with true times",
         arguments: [false, true])
     func consecutiveFrames(spreadsPackets: Bool) async throws {

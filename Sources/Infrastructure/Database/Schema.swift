@@ -10,6 +10,9 @@ package enum Schema {
         Migration(number: 2, name: "publishing") { _ in
             ["ALTER TABLE cameras ADD COLUMN publish_token_sha256 TEXT"]
         },
+        Migration(number: 3, name: "sub-streams") { _ in
+            ["ALTER TABLE cameras ADD COLUMN sub_rtsp_url TEXT"]
+        },
     ]
 
     /// Names of column types that the engines do not share.

@@ -22,18 +22,19 @@ package struct CameraStore: Sendable {
     package func put(_ camera: Camera) async throws {
         let address: DatabaseValue =
             switch camera.origin {
-            case .rtsp: .text(try seal(camera.address.reveal(), for: camera.id))
+            case .rtsp: .text(try seal(camera.address, .main, of: camera.id))
             case .whip: .null
             }
+        let subAddress = try camera.subAddress.map { try seal($0, .sub, of: camera.id) }
         try await database.execute(
             Statement(
                 """
-                INSERT INTO cameras (id, name, name_ar, source, origin, rtsp_url, recording_mode,
-                    retention_days, publish_token_sha256, created_at, updated_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO cameras (id, name, name_ar, source, origin, rtsp_url, sub_rtsp_url,
+                    recording_mode, retention_days, publish_token_sha256, created_at, updated_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_ar = excluded.name_ar,
                     source = excluded.source, origin = excluded.origin,
-                    rtsp_url = excluded.rtsp_url,
+                    rtsp_url = excluded.rtsp_url, sub_rtsp_url = excluded.sub_rtsp_url,
                     recording_mode = excluded.recording_mode,
                     retention_days = excluded.retention_days,
                     publish_token_sha256 = excluded.publish_token_sha256,
@@ -42,7 +43,8 @@ package struct CameraStore: Sendable {
                 [
                     .text(camera.id.rawValue), .text(camera.name), .text(camera.nameArabic),
                     .text(camera.source.rawValue), .text(camera.origin.rawValue), address,
-                    .text(camera.recordingMode.rawValue), DatabaseValue(camera.retentionDays),
+                    DatabaseValue(subAddress), .text(camera.recordingMode.rawValue),
+                    DatabaseValue(camera.retentionDays),
                     DatabaseValue(camera.publishTokenHash),
                     .integer(camera.createdAt.microseconds),
                     .integer(camera.updatedAt.microseconds),
@@ -77,12 +79,13 @@ package struct CameraStore: Sendable {
         else { throw DatabaseError.wrongType(column: "id") }
         let address =
             switch origin {
-            case .rtsp: try unseal(try row.text("rtsp_url"), for: id)
-            case .whip: ""
+            case .rtsp: try unseal(try row.text("rtsp_url"), .main, of: id)
+            case .whip: Redacted("")
             }
+        let subAddress = try row.optionalText("sub_rtsp_url").map { try unseal($0, .sub, of: id) }
         var camera = Camera(
             id: id, name: try row.text("name"), nameArabic: try row.optionalText("name_ar") ?? "",
-            source: source, origin: origin, address: Redacted(address),
+            source: source, origin: origin, address: address, subAddress: subAddress,
             recordingMode: RecordingMode(rawValue: try row.text("recording_mode")) ?? .off,
             retentionDays: try row.optionalInteger("retention_days").map { Int($0) },
             publishTokenHash: try row.optionalText("publish_token_sha256"),
@@ -91,21 +94,34 @@ package struct CameraStore: Sendable {
         return camera
     }
 
-    // MARK: Sealing (AES-256-GCM; the camera's id is authenticated, so a sealed address cannot be moved)
+    // MARK: Sealing (AES-256-GCM; the place is authenticated, so a sealed address cannot be moved)
 
-    private func seal(_ address: String, for id: CameraID) throws -> String {
+    private func seal(
+        _ address: Redacted<String>, _ stream: CameraStream, of id: CameraID
+    ) throws -> String {
         let box = try AES.GCM.seal(
-            Data(address.utf8), using: key.reveal(), authenticating: Data(id.rawValue.utf8))
+            Data(address.reveal().utf8), using: key.reveal(),
+            authenticating: Self.place(stream, of: id))
         return (box.combined ?? Data()).base64EncodedString()
     }
 
-    private func unseal(_ text: String, for id: CameraID) throws -> String {
+    private func unseal(
+        _ text: String, _ stream: CameraStream, of id: CameraID
+    ) throws -> Redacted<String> {
         guard let bytes = Data(base64Encoded: text) else {
             throw DatabaseError.wrongType(column: "rtsp_url")
         }
         let plain = try AES.GCM.open(
             AES.GCM.SealedBox(combined: bytes), using: key.reveal(),
-            authenticating: Data(id.rawValue.utf8))
-        return String(decoding: plain, as: UTF8.self)
+            authenticating: Self.place(stream, of: id))
+        return Redacted(String(decoding: plain, as: UTF8.self))
+    }
+
+    /// The id alone stands for the main stream, as it did when there was no other.
+    private static func place(_ stream: CameraStream, of id: CameraID) -> Data {
+        switch stream {
+        case .main: Data(id.rawValue.utf8)
+        case .sub: Data("\(id.rawValue)/sub".utf8)
+        }
     }
 }

@@ -14,6 +14,7 @@ import RTSP
 /// Owns a camera's connection and feed. Created, used and dropped on one event loop.
 final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
     private let camera: Camera
+    private let address: Redacted<String>
     private let feed: CameraFeed
     private let status: CameraStatus
     private let shared: IngestShared
@@ -36,10 +37,14 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
     private var holdsConnectPermit = false
 
     init(
-        camera: Camera, status: CameraStatus, sinks: [FeedSink], shared: IngestShared,
-        eventLoop: any EventLoop
+        camera: Camera, stream: CameraStream = .main, status: CameraStatus, sinks: [FeedSink],
+        shared: IngestShared, eventLoop: any EventLoop
     ) {
         self.camera = camera
+        switch stream {
+        case .main: address = camera.address
+        case .sub: address = camera.subAddress ?? Redacted("")
+        }
         self.status = status
         self.shared = shared
         self.eventLoop = eventLoop
@@ -49,6 +54,7 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
         bytesReceived = shared.metrics.bytes(camera.source)
         logger[metadataKey: "camera_id"] = "\(camera.id)"
         logger[metadataKey: "source"] = "\(camera.source)"
+        if stream == .sub { logger[metadataKey: "stream"] = "sub" }
     }
 
     func start() { advance() }
@@ -97,7 +103,7 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
         holdsConnectPermit = true
         let url: RTSPURL
         do throws(RTSPError) {
-            url = try RTSPURL(parsing: camera.address.reveal())
+            url = try RTSPURL(parsing: address.reveal())
         } catch {
             let reason =
                 error.reason == .unsupportedScheme

@@ -52,6 +52,10 @@ protocol AssignedCamera: AnyObject {
 package final class IngestService: Sendable {
     /// Makes the consumers of one camera's feed, on the camera's event loop.
     package typealias SinkFactory = @Sendable (Camera, any EventLoop) -> [FeedSink]
+    /// Makes the consumer of a camera's sub-stream, on the camera's event loop and after those of its
+    /// main stream. The consumer calls `want` there when it begins and ceases to need the stream.
+    package typealias SubSinkFactory =
+        @Sendable (Camera, any EventLoop, _ want: @escaping (Bool) -> Void) -> FeedSink
 
     private struct Assignment: Sendable {
         var camera: Camera
@@ -60,22 +64,27 @@ package final class IngestService: Sendable {
         var source: NIOLoopBound<any AssignedCamera>
         /// How the publisher of a camera that publishes reaches it.
         var published: PublishedFeed?
+        /// Of a camera that has one.
+        var sub: SubStream.Handle?
     }
 
     private let assignments = Mutex<[CameraID: Assignment]>([:])
     private let shared: IngestShared
     private let group: any EventLoopGroup
     private let makeSinks: SinkFactory
+    private let makeSubSink: SubSinkFactory?
 
     package init(
         world: World, policy: NetworkPolicy, group: any EventLoopGroup, resolver: NIOThreadPool,
-        registry: MetricsRegistry, logger: Logger, makeSinks: @escaping SinkFactory
+        registry: MetricsRegistry, logger: Logger, makeSinks: @escaping SinkFactory,
+        makeSubSink: SubSinkFactory? = nil
     ) {
         shared = IngestShared(
             world: world, policy: policy, logger: logger,
             metrics: IngestMetrics(registry: registry), resolver: resolver)
         self.group = group
         self.makeSinks = makeSinks
+        self.makeSubSink = makeSubSink
     }
 
     /// Takes a camera; with a changed address, its connection is made anew.
@@ -106,15 +115,28 @@ package final class IngestService: Sendable {
         }.get()
         guard let (source, published) = assigned else { return }
         let assignment = Assignment(
-            camera: camera, status: status, eventLoop: loop, source: source, published: published)
+            camera: camera, status: status, eventLoop: loop, source: source, published: published,
+            sub: await subStream(of: camera, on: loop))
         assignments.withLock { $0[camera.id] = assignment }
         loop.execute { source.value.start() }
+    }
+
+    private func subStream(of camera: Camera, on loop: any EventLoop) async -> SubStream.Handle? {
+        guard camera.subAddress != nil, let makeSubSink else { return nil }
+        return try? await loop.submit { [shared] in
+            let stream = SubStream(camera: camera, shared: shared, eventLoop: loop)
+            stream.feed(makeSubSink(camera, loop) { [weak stream] in stream?.want($0) })
+            return SubStream.Handle(stream)
+        }.get()
     }
 
     /// Gives a camera up; returns when its consumers were told.
     package func unassign(_ id: CameraID) async {
         guard let gone = assignments.withLock({ $0.removeValue(forKey: id) }) else { return }
-        try? await gone.eventLoop.submit { gone.source.value.stop() }.get()
+        try? await gone.eventLoop.submit {
+            gone.sub?.end()
+            gone.source.value.stop()
+        }.get()
     }
 
     /// Gives all cameras up (graceful shutdown).
@@ -123,7 +145,11 @@ package final class IngestService: Sendable {
     }
 
     package func states() -> [CameraID: StreamState] {
-        assignments.withLock { $0.mapValues(\.status) }.mapValues { $0.read().stream }
+        assignments.withLock { $0 }.mapValues { assignment in
+            var state = assignment.status.read().stream
+            state.sub = assignment.sub?.state()
+            return state
+        }
     }
 
     package func state(of id: CameraID) -> StreamState? {
