@@ -56,9 +56,8 @@ struct JSONObject {
 /// `POST /api/v1/stream/reserve`, validated.
 struct ReserveRequest {
     var cameraID: CameraID
+    var quality = StreamQuality.auto
     var duration: Duration?
-
-    private static let qualities: Set<String> = ["AUTO", "HIGH", "MEDIUM", "LOW"]
 
     init(parsing body: ByteBuffer) throws {
         let object = try JSONObject(
@@ -67,10 +66,13 @@ struct ReserveRequest {
             throw MarsadError(.cameraNotFound)
         }
         cameraID = id
-        if let quality = try object.text("quality"), !Self.qualities.contains(quality) {
-            throw MarsadError(
-                .invalidRequest,
-                details: ["key": "quality", "allowed": "AUTO, HIGH, MEDIUM, LOW"])
+        if let text = try object.text("quality") {
+            guard let known = StreamQuality(rawValue: text) else {
+                let allowed = StreamQuality.allCases.map(\.rawValue).joined(separator: ", ")
+                throw MarsadError(
+                    .invalidRequest, details: ["key": "quality", "allowed": allowed])
+            }
+            quality = known
         }
         duration = try object.integer("duration_seconds", in: 1...86_400).map { .seconds($0) }
     }

@@ -42,7 +42,7 @@ extension Routes {
         let wanted = try ReserveRequest(parsing: try await request.collectJSON())
         let camera = try await camera(wanted.cameraID)
         let reservation = try await services.reservations.reserve(
-            camera.id, source: camera.source, duration: wanted.duration)
+            camera.id, source: camera.source, quality: wanted.quality, duration: wanted.duration)
         let usage = await services.reservations.counts()[camera.source] ?? 0
         return try jsonResponse(
             ReservationBody(reservation, usage: usage, relays: relays(of: reservation.id)),
@@ -98,7 +98,9 @@ extension Routes {
                 .cameraUnavailable, status: 409,
                 details: ["camera_id": camera.id.rawValue, "retry_after": "2"])
         }
-        let answer = try await services.node.openViewer(of: camera.id, offer: offer)
+        let quality = await services.reservations.quality(of: reservation)
+        let answer = try await services.node.openViewer(
+            of: camera.id, offer: offer, quality: quality)
         guard await services.reservations.bind(answer.sessionID, to: reservation) else {
             _ = await services.node.closeViewer(answer.sessionID)
             throw MarsadError(.tokenExpired)

@@ -68,7 +68,9 @@ package protocol CameraNode: Sendable {
     /// The segments still being written, newest last; each with the fragments that are in its file.
     func openSegments(of id: CameraID) async -> [Segment]
     /// Answers a viewer's WebRTC offer. The viewer's packets go to the node's own port.
-    func openViewer(of id: CameraID, offer: String) async throws(MarsadError) -> ViewerAnswer
+    func openViewer(
+        of id: CameraID, offer: String, quality: StreamQuality
+    ) async throws(MarsadError) -> ViewerAnswer
     /// Takes trickled candidates or an ICE restart of a session.
     func patchViewer(
         _ session: String, of id: CameraID, fragment: String, ifMatch: String?

@@ -74,8 +74,10 @@ final class InProcessNode: CameraNode {
             avcc: Array(unit.avcc.readableBytesView), wallTime: wallTime)
     }
 
-    func openViewer(of id: CameraID, offer: String) async throws(MarsadError) -> ViewerAnswer {
-        try await live.open(id, offer: offer)
+    func openViewer(
+        of id: CameraID, offer: String, quality: StreamQuality
+    ) async throws(MarsadError) -> ViewerAnswer {
+        try await live.open(id, offer: offer, quality: quality)
     }
 
     func patchViewer(

@@ -140,7 +140,8 @@ struct Installation: Service {
         ingest = IngestService(
             world: world, policy: NetworkPolicy(blocks: networks), group: group, resolver: resolver,
             registry: registry, logger: logger
-        ) { camera, loop in
+        ) {
+            camera, loop in
             let viewers = live.makeCamera(camera.id, on: loop)
             var sinks = [
                 FeedSink(
@@ -155,6 +156,12 @@ struct Installation: Service {
                         onEnd: recorder.end))
             }
             return sinks
+        } makeSubSink: {
+            camera, loop, want in
+            let viewers = live.makeSubCamera(camera.id, on: loop, want: want)
+            return FeedSink(
+                onAccessUnit: viewers.receive, onInterruption: viewers.interrupted,
+                onEnd: viewers.end)
         }
         let node = InProcessNode(
             ingest: ingest, recording: recording, shared: shared, dataFolder: folder.path,

@@ -1,7 +1,7 @@
 # Live viewing against programs of others: aiortc, GStreamer, Chromium, and plain HTTP.
 # SPDX-License-Identifier: Apache-2.0
 """Usage: live_test.py --url http://127.0.0.1:8080 [--dead-camera ID] [--seed N]
-                    [--only http,aiortc,gstreamer,lossy,restart,chromium]
+                    [--only http,aiortc,gstreamer,lossy,quality,restart,chromium]
 
 Watches the cameras of a running server by WHEP. Starts nothing but viewers. Prints one line a check
 and "N passed, N failed"; exits 1 on failure.
@@ -102,11 +102,11 @@ class Server:
     def cameras(self):
         return json.loads(self.ask("GET", "/api/v1/cameras").body)["cameras"]
 
-    def reserve(self, camera):
+    def reserve(self, camera, quality="AUTO"):
         """The reservation's body."""
         answer = self.ask(
-            "POST", "/api/v1/stream/reserve", json.dumps({"camera_id": camera}),
-            Content_Type="application/json")
+            "POST", "/api/v1/stream/reserve",
+            json.dumps({"camera_id": camera, "quality": quality}), Content_Type="application/json")
         if answer.status != 201:
             raise RuntimeError(f"reserve: {answer}")
         return json.loads(answer.body)
@@ -334,14 +334,16 @@ aioice.ice.get_host_addresses = _addresses_or_loopback
 class Viewer:
     """One camera watched with aiortc."""
 
-    def __init__(self, server, camera):
+    def __init__(self, server, camera, quality="AUTO"):
         self.server = server
         self.camera = camera
+        self.quality = quality
         self.peer = RTCPeerConnection()
         self.reservation = None
         self.session = None
         self.times = []
         self.sizes = set()
+        self.size = None
         self.ended = asyncio.Event()
         self.reader = None
         self.peer.addTransceiver("video", direction="recvonly")
@@ -355,13 +357,15 @@ class Viewer:
             while True:
                 frame = await track.recv()
                 self.times.append(time.monotonic())
-                self.sizes.add((frame.width, frame.height))
+                self.size = (frame.width, frame.height)
+                self.sizes.add(self.size)
         self.ended.set()
 
     async def join(self, rewrite=lambda answer: answer):
         """Reserves, posts the offer, and takes the answer as `rewrite` returns it."""
         await self.peer.setLocalDescription(await self.peer.createOffer())
-        self.reservation = await asyncio.to_thread(self.server.reserve, self.camera)
+        self.reservation = await asyncio.to_thread(
+            self.server.reserve, self.camera, self.quality)
         self.token = self.reservation["token"]
         answer = await asyncio.to_thread(
             self.server.ask, "POST", whep(self.camera), self.peer.localDescription.sdp,
@@ -378,6 +382,13 @@ class Viewer:
         while len(self.times) < count and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         return len(self.times) >= count
+
+    async def sees(self, size, seconds):
+        """Seconds until a frame of this size came, or None when none did within the time."""
+        begun = time.monotonic()
+        while self.size != size and time.monotonic() - begun < seconds:
+            await asyncio.sleep(0.05)
+        return time.monotonic() - begun if self.size == size else None
 
     async def keeps_flowing(self, seconds, pause):
         """Whether, for so long from now, no pause between frames was longer; and the longest."""
@@ -575,6 +586,62 @@ async def check_lossy(checks, server, camera, seed):
     now = await asyncio.to_thread(server.metric, "cctv_webrtc_retransmits_total")
     print(f"     {now - resent:.0f} packets resent")
     checks.check(now > resent, "resent packets are counted")
+
+
+# MARK: Quality
+
+MOVES = "cctv_webrtc_quality_switches_total"
+
+
+class Downlink(Relay):
+    """Disturbs what the server sends, and nothing else."""
+
+    def from_client(self, data, address):
+        self.client = address
+        self.far.sendto(data)
+
+
+async def check_quality(checks, server, camera, seed):
+    """A viewer who loses a quarter of the packets is moved to the sub-stream, and comes back. aiortc
+    shows the first small picture seconds after the move: it waits for what was lost before it."""
+    target = await asyncio.to_thread(media_address, server, camera["id"])
+    relay, viewer = Downlink(seed, target), Viewer(server, camera["id"])
+    relay.LOSS = relay.REORDERED = relay.DOUBLED = 0
+    large = tuple(int(n) for n in camera["resolution"].split("x"))
+    small = tuple(n // 4 * 2 for n in large)
+    try:
+        address = await relay.start()
+        await viewer.join(lambda answer: relay.rewrite(answer, address))
+        if not checks.check(await viewer.sees(large, 20), "a viewer begins with the main stream"):
+            return
+        relay.LOSS, begun = 0.25, time.monotonic()
+        before = moved = await asyncio.to_thread(server.metric, MOVES)
+        while moved == before and time.monotonic() - begun < 15:
+            await asyncio.sleep(0.1)
+            moved = await asyncio.to_thread(server.metric, MOVES)
+        took = time.monotonic() - begun
+        checks.check(moved > before and took <= 10,
+                     "one who loses a quarter of all packets is moved to the sub-stream within 10 s",
+                     f"{took:.1f} s")
+        checks.check(await viewer.sees(small, 20), "… and sees it", str(viewer.sizes))
+        relay.LOSS = 0
+        back = await viewer.sees(large, 40)
+        checks.check(back is not None, "… and the main stream again when the loss is over",
+                     str(viewer.sizes))
+        print(f"     down after {took:.1f} s, up after {back or 0:.1f} s (seed {seed})")
+        flows, pause = await viewer.keeps_flowing(3, 1.0)
+        checks.check(flows, "… and frames keep flowing", f"pause of {pause:.2f} s")
+    finally:
+        await viewer.leave()
+        relay.close()
+    for quality, size in (("LOW", small), ("MEDIUM", small), ("HIGH", large)):
+        viewer = Viewer(server, camera["id"], quality)
+        try:
+            await viewer.join()
+            checks.check(await viewer.sees(size, 20), f"{quality} is {size[0]}x{size[1]}",
+                         str(viewer.sizes))
+        finally:
+            await viewer.leave()
 
 
 # MARK: ICE restart
@@ -869,6 +936,10 @@ def run_lossy(checks, server, cameras, options):
     asyncio.run(check_lossy(checks, server, cameras[0], options.seed))
 
 
+def run_quality(checks, server, cameras, options):
+    asyncio.run(check_quality(checks, server, cameras[0], options.seed))
+
+
 def run_restart(checks, server, cameras, _options):
     asyncio.run(check_restart(checks, server, cameras[0]))
 
@@ -880,7 +951,7 @@ def run_chromium(checks, server, cameras, options):
 
 CASES = {
     "http": run_http, "aiortc": run_aiortc, "gstreamer": run_gstreamer, "lossy": run_lossy,
-    "restart": run_restart, "chromium": run_chromium,
+    "quality": run_quality, "restart": run_restart, "chromium": run_chromium,
 }
 
 

@@ -23,9 +23,10 @@ struct Film {
     private(set) var numbers: [ByteBuffer: Int64] = [:]
     private(set) var bursts: [PacketBurst] = []
     private var packetizer: BurstPacketizer
-    private var random = SeededRandom(seed: 5)
+    private var random: SeededRandom
 
-    init(maxPayload: Int = 1160) throws {
+    init(maxPayload: Int = 1160, seed: UInt64 = 5) throws {
+        random = SeededRandom(seed: seed)
         self.maxPayload = maxPayload
         sets = try ParameterSets(sps: Self.sps, pps: Self.pps)
         packetizer = BurstPacketizer(maxPayload: maxPayload)
@@ -67,6 +68,8 @@ struct Film {
 
     /// The camera's number of a packet; -1 for one that the camera did not make.
     func number(_ packet: Packet) -> Int64 { numbers[packet.payload] ?? -1 }
+
+    func has(_ packet: Packet) -> Bool { number(packet) >= 0 }
 
     func burst(packet number: Int64) -> PacketBurst? {
         bursts.first { $0.firstPacket <= number && number < $0.endPacket }

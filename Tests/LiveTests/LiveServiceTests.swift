@@ -9,6 +9,7 @@ import NIOPosix
 import Observability
 import Primitives
 import RTP
+import Synchronization
 import Testing
 import WebRTC
 
@@ -31,6 +32,7 @@ private final class Viewer {
     private var opener: SRTPOpener?
     private var resendOpener: SRTPOpener?
     private var reportOpener: SRTCPOpener?
+    private var reportSealer: SRTCPSealer?
     private(set) var ssrc: SSRC?
 
     init(_ clock: ManualClock) throws {
@@ -68,7 +70,9 @@ private final class Viewer {
 
     func report(_ packets: [RTCPPacket]) throws {
         let keys = try #require(keys)
-        let sealer = try SRTCPSealer(profile: keys.profile, keys: keys.local)
+        // One for all reports: a number that comes again is taken for a replay.
+        let sealer = try reportSealer ?? SRTCPSealer(profile: keys.profile, keys: keys.local)
+        reportSealer = sealer
         receiver.send(try #require(sealer.seal(RTCPPacket.serialize(packets))), to: port)
     }
 
@@ -138,8 +142,18 @@ private final class Rig {
     let id: CameraID
     private let loops: MultiThreadedEventLoopGroup
     private let camera: NIOLoopBound<LiveCamera>
+    private let sub: NIOLoopBound<LiveCamera>
     private(set) var film: Film
+    private var subFilm: Film
     private let loop: any EventLoop
+    private let heard = Wishes()
+
+    /// The wishes for the sub-stream, in order.
+    private final class Wishes: Sendable {
+        let list = Mutex<[Bool]>([])
+    }
+
+    var wishes: [Bool] { heard.list.withLock { $0 } }
 
     init() async throws {
         loops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
@@ -152,7 +166,14 @@ private final class Rig {
         camera = try await loop.submit {
             NIOLoopBound(service.makeCamera(id, on: loop), eventLoop: loop)
         }.get()
+        sub = try await loop.submit { [heard] in
+            let sub = service.makeSubCamera(id, on: loop) { isWanted in
+                heard.list.withLock { $0.append(isWanted) }
+            }
+            return NIOLoopBound(sub, eventLoop: loop)
+        }.get()
         film = try Film()
+        subFilm = try Film(seed: 6)
         self.service = service
         self.id = id
         self.loop = loop
@@ -171,6 +192,17 @@ private final class Rig {
         }
     }
 
+    func playSub(isIDR: Bool = false) async throws {
+        let unit = subFilm.unit(isIDR: isIDR, packets: 2)
+        let (sets, now) = (subFilm.sets, clock.now)
+        try await loop.submit { [sub] in sub.value.receive(unit, sets, at: now) }.get()
+    }
+
+    func interruptSub() async throws {
+        let now = clock.now
+        try await loop.submit { [sub] in sub.value.interrupted(.sourceLost, at: now) }.get()
+    }
+
     func interrupt() async throws {
         let now = clock.now
         try await loop.submit { [camera] in
@@ -183,9 +215,11 @@ private final class Rig {
     }
 
     /// A viewer that gets packets.
-    func watch() async throws -> (viewer: Viewer, answer: ViewerAnswer) {
+    func watch(_ quality: StreamQuality = .auto) async throws -> (
+        viewer: Viewer, answer: ViewerAnswer
+    ) {
         let viewer = try Viewer(clock)
-        let answer = try await service.open(id, offer: viewer.offer)
+        let answer = try await service.open(id, offer: viewer.offer, quality: quality)
         try viewer.start(answer)
         try until(viewer) { !viewer.packets.isEmpty }
         return (viewer, answer)
@@ -393,6 +427,80 @@ private final class Rig {
         }
         #expect(viewer.keys != nil)
         #expect(await !rig.service.close(answer.sessionID))
+        try await rig.stop()
+    }
+
+    /// The viewer's reports of so many seconds, all with this share of packets lost.
+    private func report(_ lost: UInt8, seconds: Int, by viewer: Viewer, in rig: Rig) throws {
+        let ssrc = try #require(viewer.ssrc)
+        for _ in 0..<seconds {
+            var block = ReportBlock(ssrc: ssrc)
+            block.fractionLost = lost
+            try viewer.report([
+                .receiverReport(ReceiverReport(ssrc: SSRC(rawValue: 1), reports: [block]))
+            ])
+            for _ in 0..<5 { try viewer.step() }
+            rig.clock.advance(.seconds(1))
+        }
+    }
+
+    @Test(
+        "a viewer who loses much gets the sub-stream, and the main stream again after a good while")
+    func quality() async throws {
+        let rig = try await Rig()
+        try await rig.play(3, isIDR: true)
+        let (viewer, _) = try await rig.watch()
+        try rig.until(viewer) { viewer.packets.count == 9 }
+        try report(64, seconds: 3, by: viewer, in: rig)
+        #expect(rig.wishes.isEmpty)
+        try report(64, seconds: 2, by: viewer, in: rig)
+        try rig.until(viewer) { rig.wishes == [true] }
+        // The main stream goes on until the other one has a keyframe.
+        try await rig.play(1)
+        try rig.until(viewer) { viewer.packets.count == 12 }
+        try await rig.playSub(isIDR: true)
+        try await rig.play(1)
+        try await rig.playSub()
+        try rig.until(viewer) { viewer.packets.count == 16 }
+        try report(0, seconds: 17, by: viewer, in: rig)
+        try await rig.play(1)
+        try await rig.playSub()
+        try rig.until(viewer) { viewer.packets.count == 18 }
+        try await rig.play(2, isIDR: true)
+        try await rig.playSub()
+        try rig.until(viewer) { viewer.packets.count == 24 }
+        expectRun(viewer.packets)
+        // Nobody needs the sub-stream any more.
+        var steps = 0
+        while rig.wishes != [true, false] {
+            rig.clock.advance(.seconds(1))
+            try report(0, seconds: 1, by: viewer, in: rig)
+            steps += 1
+            try #require(steps < 100)
+        }
+        try await rig.stop()
+    }
+
+    @Test("LOW begins with the sub-stream, MEDIUM goes over to it, and back while it is lost")
+    func lowAndMedium() async throws {
+        let rig = try await Rig()
+        try await rig.play(3, isIDR: true)
+        let low = try Viewer(rig.clock)
+        let answer = try await rig.service.open(rig.id, offer: low.offer, quality: .low)
+        try low.start(answer)
+        try rig.until(low) { low.keys != nil && rig.wishes == [true] }
+        let (medium, _) = try await rig.watch(.medium)
+        try rig.until(medium) { medium.packets.count == 9 }
+        try report(0, seconds: 3, by: medium, in: rig)
+        try await rig.playSub(isIDR: true)
+        try rig.until(low) { low.packets.count == 2 }
+        try rig.until(medium) { medium.packets.count == 11 }
+        try await rig.interruptSub()
+        try report(0, seconds: 3, by: medium, in: rig)
+        try await rig.play(1, isIDR: true)
+        try rig.until(medium) { medium.packets.count == 14 }
+        expectRun(medium.packets)
+        #expect(low.packets.count == 2)
         try await rig.stop()
     }
 

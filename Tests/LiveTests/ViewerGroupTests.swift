@@ -27,7 +27,7 @@ import WebRTC
         film = try Film(maxPayload: 64)
         let id = try #require(CameraID("00000000-0000-4000-8000-000000000001"))
         group = ViewerGroup(
-            cameraID: id, timeOffset: 0, eventLoop: loop, at: Instant(nanoseconds: 0))
+            source: LiveSource(id), timeOffset: 0, eventLoop: loop, at: Instant(nanoseconds: 0))
     }
 
     deinit { scratch.deallocate() }

@@ -20,7 +20,9 @@ struct BlankNode: CameraNode {
     func bytes(path: String, offset: UInt64, count: Int) async throws(MarsadError) -> [UInt8] {
         [UInt8](repeating: 0, count: count)
     }
-    func openViewer(of id: CameraID, offer: String) async throws(MarsadError) -> ViewerAnswer {
+    func openViewer(
+        of id: CameraID, offer: String, quality: StreamQuality
+    ) async throws(MarsadError) -> ViewerAnswer {
         throw MarsadError(.cameraUnavailable)
     }
     func patchViewer(

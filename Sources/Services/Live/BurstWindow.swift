@@ -30,6 +30,14 @@ package struct BurstWindow: Sendable {
         startFrame = nil
     }
 
+    /// What the stream takes, over the pictures of the window; `nil` where they are less than a second.
+    package var bitsPerSecond: Int? {
+        guard let first = bursts.first, let last else { return nil }
+        let ticks = last.decodeTime &- first.decodeTime
+        guard ticks >= 90_000 else { return nil }
+        return Int(Double(bytes) * 8 * 90_000 / Double(ticks))
+    }
+
     /// The burst of a frame.
     package func burst(frame: Int64) -> PacketBurst? {
         guard let first = bursts.first, frame >= first.frame, let last, frame <= last.frame else {

@@ -44,6 +44,16 @@ enum Limits {
     static let answeredNumbers = 1024
     /// Stretches of a viewer's stream that resends can reach back into.
     static let stretches = 4
+    /// A viewer that loses more than this for `badTime`, or says for so long that it can take less than
+    /// its stream has, is moved to the sub-stream; and one that was congested twice in a window.
+    static let lossThatHurts = 0.1
+    static let badTime = Duration.seconds(3)
+    static let congestionWindow = Duration.seconds(10)
+    /// Without a sign of trouble for this long a viewer is moved up again. The time doubles where it
+    /// turned out too short: where there was trouble before the main stream had proved itself.
+    static let firstPatience = Duration.seconds(15)
+    static let longestPatience = Duration.seconds(120)
+    static let timeToProve = Duration.seconds(60)
     /// A publisher that sends nothing for this long may be replaced by another one.
     static let publisherSilence = Duration.seconds(5)
     /// Send and receive buffer of each loop's socket.

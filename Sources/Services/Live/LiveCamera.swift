@@ -1,4 +1,4 @@
-// A camera as its viewers see it: its present group of pictures, and the loops that watch it.
+// A camera's stream as its viewers see it: the present group of pictures, and the loops that watch it.
 // SPDX-License-Identifier: Apache-2.0
 
 package import Domain
@@ -18,6 +18,9 @@ package final class LiveCamera {
         let eventLoop: any EventLoop
         private let camera: NIOLoopBound<LiveCamera>
 
+        /// On its own loop only.
+        var value: LiveCamera { camera.value }
+
         init(_ camera: LiveCamera, serial: UInt64, on eventLoop: any EventLoop) {
             self.serial = serial
             timeOffset = camera.timeOffset
@@ -35,7 +38,7 @@ package final class LiveCamera {
         }
     }
 
-    let id: CameraID
+    let source: LiveSource
     /// What the camera's times are moved by for its viewers (RFC 3550 §5.1: a random start).
     let timeOffset: UInt32
     private(set) var parameterSets: ParameterSets?
@@ -44,18 +47,26 @@ package final class LiveCamera {
     private var window = BurstWindow()
     private var watchers: [LiveLoop.Handle] = []
     private var clock = Clock()
+    /// The camera's other stream, whose times this one's are to go with.
+    private let main: LiveCamera?
+    /// Is told when the first loop watches, and when none does any more.
+    private let want: (Bool) -> Void
     private let onEnd: () -> Void
     private var isFirstOfConnection = true
     /// The newest unit's RTP time, as viewers get it, and its wall time.
     private(set) var pair: LiveClock?
 
-    /// Keeps times going on where a camera's connection, and with it its times, began anew.
+    /// Keeps times going on where a camera's connection, and with it its times, began anew; and brings a
+    /// sub-stream's times to those of the main stream.
     private struct Clock {
+        typealias Mark = (time: Int64, at: Instant)
         var offset: Int64 = 0
-        var last: (time: Int64, at: Instant)?
+        var last: Mark?
 
-        mutating func time(_ decodeTime: Int64, isFirst: Bool, at now: Instant) -> Int64 {
-            if isFirst, let last {
+        mutating func time(
+            _ decodeTime: Int64, isFirst: Bool, leader: Mark?, at now: Instant
+        ) -> Int64 {
+            if isFirst, let last = leader ?? last {
                 offset = last.time &+ (now - last.at).inTicks &- decodeTime
             }
             let time = decodeTime &+ offset
@@ -64,8 +75,13 @@ package final class LiveCamera {
         }
     }
 
-    init(id: CameraID, timeOffset: UInt32, onEnd: @escaping () -> Void) {
-        self.id = id
+    init(
+        _ source: LiveSource, timeOffset: UInt32, main: LiveCamera? = nil,
+        want: @escaping (Bool) -> Void = { _ in }, onEnd: @escaping () -> Void
+    ) {
+        self.source = source
+        self.main = main
+        self.want = want
         self.onEnd = onEnd
         self.timeOffset = timeOffset
     }
@@ -73,8 +89,13 @@ package final class LiveCamera {
     // MARK: The feed
 
     package func receive(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
+        // Whoever watches the main stream was told that it has none; a sub-stream with B-frames is as
+        // if it were not there.
+        let isInOrder = (parameterSets.sequence.maxNumReorderFrames ?? 0) == 0
+        guard source.stream == .main || isInOrder else { return }
         var unit = unit
-        unit.decodeTime = clock.time(unit.decodeTime, isFirst: isFirstOfConnection, at: now)
+        unit.decodeTime = clock.time(
+            unit.decodeTime, isFirst: isFirstOfConnection, leader: main?.clock.last, at: now)
         isFirstOfConnection = false
         self.parameterSets = parameterSets
         cache.add(unit)
@@ -85,22 +106,22 @@ package final class LiveCamera {
         guard !watchers.isEmpty else { return }
         let burst = packetizer.next(unit, parameterSets)
         window.append(burst)
-        let id = id
-        for watcher in watchers { watcher.run { $0.receive(burst, of: id) } }
+        let source = source
+        for watcher in watchers { watcher.run { $0.receive(burst, of: source) } }
     }
 
     package func interrupted(_ reason: GapReason, at now: Instant) {
         cache.removeAll()
         window.removeAll()
         isFirstOfConnection = true
-        let id = id
-        for watcher in watchers { watcher.run { $0.interrupted(id) } }
+        let source = source
+        for watcher in watchers { watcher.run { $0.interrupted(source) } }
     }
 
     /// The camera is given up: its viewers are told.
     package func end() {
-        let id = id
-        for watcher in watchers { watcher.run { $0.ended(id) } }
+        let source = source
+        for watcher in watchers { watcher.run { $0.ended(source) } }
         watchers = []
         cache.removeAll()
         onEnd()
@@ -117,12 +138,16 @@ package final class LiveCamera {
         }
         watchers.append(loop)
         let window = window
-        let id = id
-        loop.run { $0.start(id, with: window) }
+        let source = source
+        loop.run { $0.start(source, with: window) }
+        if watchers.count == 1 { want(true) }
     }
 
     func unwatch(from loop: LiveLoop.Handle) {
+        guard watchers.contains(where: { $0.index == loop.index }) else { return }
         watchers.removeAll { $0.index == loop.index }
-        if watchers.isEmpty { window.removeAll() }
+        guard watchers.isEmpty else { return }
+        window.removeAll()
+        want(false)
     }
 }

@@ -49,7 +49,7 @@ final class LiveLoop {
     private var sessions: [String: LiveSession] = [:]
     private var byFragment: [String: LiveSession] = [:]
     private var routes: [TransportAddress: Route] = [:]
-    private var groups: [CameraID: ViewerGroup] = [:]
+    private var groups: [LiveSource: ViewerGroup] = [:]
     private var ticker: RepeatedTask?
 
     /// Whose packets come from an address. The kernel spreads one port's datagrams over all loops'
@@ -156,13 +156,13 @@ final class LiveLoop {
         index(session)
     }
 
-    /// The viewers of a camera on this loop.
-    func group(of id: CameraID, _ camera: LiveCamera.Handle) -> ViewerGroup {
-        if let group = groups[id] { return group }
+    /// The viewers of a camera's stream on this loop.
+    func group(of source: LiveSource, _ camera: LiveCamera.Handle) -> ViewerGroup {
+        if let group = groups[source] { return group }
         let group = ViewerGroup(
-            cameraID: id, timeOffset: camera.timeOffset, eventLoop: eventLoop,
+            source: source, timeOffset: camera.timeOffset, eventLoop: eventLoop,
             at: shared.world.now())
-        groups[id] = group
+        groups[source] = group
         let handle = Handle(self)
         camera.run { $0.watch(from: handle) }
         return group
@@ -234,8 +234,9 @@ final class LiveLoop {
 
     private func connected(_ session: LiveSession, _ keys: KeyingMaterial, at now: Instant) {
         do throws(SRTPError) {
-            try session.connected(keys, on: self, at: now)
+            // Counted before its first packet can arrive.
             shared.connected(session.id)
+            try session.connected(keys, on: self, at: now)
         } catch {
             session.peer.close()
         }
@@ -257,28 +258,32 @@ final class LiveLoop {
             session.advance(to: now)
             drain(session, at: now)
         }
-        for (id, group) in groups where group.isIdle(at: now) {
-            groups[id] = nil
+        for (source, group) in groups where group.isIdle(at: now) {
+            groups[source] = nil
             let handle = Handle(self)
-            shared.camera(id)?.run { $0.unwatch(from: handle) }
+            shared.camera(source)?.run { $0.unwatch(from: handle) }
         }
     }
 
     // MARK: Cameras
 
-    func start(_ id: CameraID, with window: BurstWindow) { groups[id]?.start(with: window) }
+    func start(_ source: LiveSource, with window: BurstWindow) {
+        groups[source]?.start(with: window)
+    }
 
-    func receive(_ burst: PacketBurst, of id: CameraID) { groups[id]?.receive(burst) }
+    func receive(_ burst: PacketBurst, of source: LiveSource) { groups[source]?.receive(burst) }
 
-    func interrupted(_ id: CameraID) { groups[id]?.interrupted() }
+    func interrupted(_ source: LiveSource) { groups[source]?.interrupted() }
 
-    /// The camera is given up: its viewers' sessions end.
-    func ended(_ id: CameraID) {
-        for session in Array(sessions.values) where session.cameraID == id {
+    /// The camera is given up, its main stream last: its viewers' sessions end.
+    func ended(_ source: LiveSource) {
+        groups[source]?.interrupted()
+        guard source.stream == .main else { return }
+        for session in Array(sessions.values) where session.cameraID == source.camera {
             session.peer.close()
             drain(session, at: shared.world.now())
         }
-        groups[id] = nil
+        for stream in CameraStream.allCases { groups[LiveSource(source.camera, stream)] = nil }
     }
 }
 

@@ -1,6 +1,7 @@
 // The metrics of live viewing, by their contract names.
 // SPDX-License-Identifier: Apache-2.0
 
+import Domain
 import Observability
 import RTPFormats
 import WebRTC
@@ -23,6 +24,7 @@ final class LiveMetrics: Sendable {
     private let packets: Counter
     private let resends: Counter
     private let congestions: Counter
+    private let switches: [CameraStream: Counter]
     private let received: Counter
     private let lost: Counter
     private let requested: Counter
@@ -45,6 +47,13 @@ final class LiveMetrics: Sendable {
         congestions = registry.counter(
             "cctv_webrtc_congestions_total",
             help: "Groups of pictures cut short because the socket was full.")
+        func switches(_ direction: String) -> Counter {
+            registry.counter(
+                "cctv_webrtc_quality_switches_total",
+                help: "Viewers moved to a camera's sub-stream (down) and back (up).",
+                labels: ["direction": direction])
+        }
+        self.switches = [.main: switches("up"), .sub: switches("down")]
         received = registry.counter(
             "cctv_webrtc_packets_received_total",
             help: "RTP packets received from publishers that have left.")
@@ -68,6 +77,8 @@ final class LiveMetrics: Sendable {
         connected.set(Double(total - handshakes))
         connecting.set(Double(handshakes))
     }
+
+    func switched(to stream: CameraStream) { switches[stream]?.increment() }
 
     func discarded(_ reason: Discard) { discards[reason]?.increment() }
 

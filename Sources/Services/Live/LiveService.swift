@@ -101,11 +101,28 @@ package final class LiveService: Sendable {
     /// What takes a camera's units for its viewers; call on the camera's loop.
     package func makeCamera(_ id: CameraID, on eventLoop: any EventLoop) -> LiveCamera {
         let shared = shared
+        let source = LiveSource(id)
         let serial = shared.world.random()
+        let camera = LiveCamera(source, timeOffset: UInt32(truncatingIfNeeded: serial)) {
+            shared.removeCamera(source, serial: serial)
+        }
+        shared.setCamera(LiveCamera.Handle(camera, serial: serial, on: eventLoop), source)
+        return camera
+    }
+
+    /// The same for the sub-stream of a camera that was made, on the same loop.
+    /// - Parameter want: is told there when the stream begins and ceases to be needed.
+    package func makeSubCamera(
+        _ id: CameraID, on eventLoop: any EventLoop, want: @escaping (Bool) -> Void
+    ) -> LiveCamera {
+        let shared = shared
+        let source = LiveSource(id, .sub)
+        let serial = shared.world.random()
+        let main = shared.camera(LiveSource(id))?.value
         let camera = LiveCamera(
-            id: id, timeOffset: UInt32(truncatingIfNeeded: serial)
-        ) { shared.removeCamera(id, serial: serial) }
-        shared.setCamera(LiveCamera.Handle(camera, serial: serial, on: eventLoop), id)
+            source, timeOffset: main?.timeOffset ?? 0, main: main, want: want
+        ) { shared.removeCamera(source, serial: serial) }
+        shared.setCamera(LiveCamera.Handle(camera, serial: serial, on: eventLoop), source)
         return camera
     }
 
@@ -115,13 +132,13 @@ package final class LiveService: Sendable {
     // MARK: Sessions
 
     /// Answers a viewer's offer (WHEP POST).
-    package func open(_ cameraID: CameraID, offer text: String) async throws(MarsadError)
-        -> ViewerAnswer
-    {
+    package func open(
+        _ cameraID: CameraID, offer text: String, quality: StreamQuality = .auto
+    ) async throws(MarsadError) -> ViewerAnswer {
         let offer = try Self.reading { () throws(OfferError) in
             try Offer(parsing: ByteBuffer(string: text))
         }
-        guard let camera = shared.camera(cameraID),
+        guard let camera = shared.camera(LiveSource(cameraID)),
             let sets = try? await camera.submit({ $0.parameterSets })
         else { throw .noPicture }
         guard (sets.sequence.maxNumReorderFrames ?? 0) == 0 else {
@@ -143,10 +160,28 @@ package final class LiveService: Sendable {
         let format = ViewerFormat(
             payloadType: answer.payloadType, rtxPayloadType: answer.rtxPayloadType, ssrc: ssrc,
             rtxSSRC: rtxSSRC)
+        let sub = shared.camera(LiveSource(cameraID, .sub))
         return try await begin(answer, local, .init(loop: loop, cameraID: cameraID)) {
-            opening, loop, now in
-            ViewerSession(
-                opening, format: format, group: loop.group(of: cameraID, camera), at: now)
+            [shared] opening, loop, now in
+            // The first picture is the main stream's: the other one has to be connected to first. But
+            // who asked for little is not given much.
+            let group =
+                if quality == .low, let sub {
+                    loop.group(of: LiveSource(cameraID, .sub), sub)
+                } else {
+                    loop.group(of: LiveSource(cameraID), camera)
+                }
+            let choice = ViewerSession.Choice(
+                group: { [weak loop] stream in
+                    let source = LiveSource(cameraID, stream)
+                    guard let loop, let camera = shared.camera(source) else { return nil }
+                    return loop.group(of: source, camera)
+                },
+                onChange: shared.metrics.switched, now: shared.world.now)
+            return ViewerSession(
+                opening, format: format, group: group,
+                policy: QualityPolicy(quality, hasSub: sub != nil, at: now), choice: choice,
+                at: now)
         }
     }
 
@@ -228,7 +263,7 @@ package final class LiveService: Sendable {
 
     /// The newest pair of RTP and wall time of a camera.
     package func clock(of id: CameraID) async -> LiveClock? {
-        try? await shared.camera(id)?.submit { $0.pair }
+        try? await shared.camera(LiveSource(id))?.submit { $0.pair }
     }
 
     /// What is wrong with a peer's description, as the API says it.

@@ -28,7 +28,7 @@ final class LiveShared: Sendable {
     }
 
     private struct State: Sendable {
-        var cameras: [CameraID: LiveCamera.Handle] = [:]
+        var cameras: [LiveSource: LiveCamera.Handle] = [:]
         /// The session that has a camera to publish.
         var publishers: [CameraID: String] = [:]
         var sessions: [String: Place] = [:]
@@ -67,15 +67,17 @@ final class LiveShared: Sendable {
 
     // MARK: Cameras
 
-    func camera(_ id: CameraID) -> LiveCamera.Handle? { state.withLock { $0.cameras[id] } }
+    func camera(_ source: LiveSource) -> LiveCamera.Handle? {
+        state.withLock { $0.cameras[source] }
+    }
 
-    func setCamera(_ handle: LiveCamera.Handle, _ id: CameraID) {
-        state.withLock { $0.cameras[id] = handle }
+    func setCamera(_ handle: LiveCamera.Handle, _ source: LiveSource) {
+        state.withLock { $0.cameras[source] = handle }
     }
 
     /// A camera that was given up; not the one that took its place meanwhile.
-    func removeCamera(_ id: CameraID, serial: UInt64) {
-        state.withLock { if $0.cameras[id]?.serial == serial { $0.cameras[id] = nil } }
+    func removeCamera(_ source: LiveSource, serial: UInt64) {
+        state.withLock { if $0.cameras[source]?.serial == serial { $0.cameras[source] = nil } }
     }
 
     // MARK: Sessions

@@ -10,6 +10,8 @@ package struct StreamReservation: Sendable {
     package var token: Redacted<String>
     package var cameraID: CameraID
     package var source: Source
+    /// What its viewers are shown.
+    package var quality: StreamQuality
     package var expiresAt: WallTime
     fileprivate var expires: Instant
     /// No heartbeat reaches beyond it.
@@ -36,7 +38,7 @@ package actor StreamReservations {
     package static var heartbeatInterval: Duration { Limits.heartbeatInterval }
 
     package func reserve(
-        _ cameraID: CameraID, source: Source, duration: Duration?
+        _ cameraID: CameraID, source: Source, quality: StreamQuality = .auto, duration: Duration?
     ) throws(MarsadError) -> StreamReservation {
         guard reservations.count < Limits.reservations else {
             throw MarsadError(.overloaded, details: ["retry_after": "2"])
@@ -46,7 +48,7 @@ package actor StreamReservations {
         let length = min(duration ?? Limits.reservation, Limits.reservation)
         let reservation = StreamReservation(
             id: world.makeID(), token: Redacted(token), cameraID: cameraID, source: source,
-            expiresAt: world.wallTime() + length, expires: now + length,
+            quality: quality, expiresAt: world.wallTime() + length, expires: now + length,
             last: duration.map { now + min($0, Limits.longestReservation) })
         reservations[reservation.id] = reservation
         byToken[token] = reservation.id
@@ -82,6 +84,9 @@ package actor StreamReservations {
         guard reservation.cameraID == cameraID else { throw MarsadError(.forbidden) }
         return id
     }
+
+    /// What the viewers of a reservation are to be shown.
+    package func quality(of id: String) -> StreamQuality { reservations[id]?.quality ?? .auto }
 
     /// The session ends with the reservation; false when that has ended meanwhile.
     package func bind(_ session: String, to id: String) -> Bool {

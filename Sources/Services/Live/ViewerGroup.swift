@@ -1,14 +1,13 @@
-// The viewers of one camera on one loop, and how a burst reaches all of them without holding the loop.
+// The viewers of a camera's stream on one loop, and how a burst reaches all of them without holding the loop.
 // SPDX-License-Identifier: Apache-2.0
 
-package import Domain
 package import NIOCore
 package import Primitives
 package import RTPFormats
 
 /// Fans a camera's bursts out. Lives on one loop; each loop that has viewers of the camera has one.
 package final class ViewerGroup {
-    let cameraID: CameraID
+    let source: LiveSource
     /// What the camera's times are moved by for its viewers.
     let timeOffset: UInt32
     package private(set) var window = BurstWindow()
@@ -18,6 +17,10 @@ package final class ViewerGroup {
     private var lastLeft: Instant
 
     private let eventLoop: any EventLoop
+    /// Viewers of the camera's other stream, who come over with the next keyframe.
+    private var arrivals: [Arrival] = []
+    /// No picture came since the stream was interrupted.
+    package private(set) var isInterrupted = false
     private var queue: CircularBuffer<Part> = []
     private var served = 0
     private var isBusy = false
@@ -28,9 +31,17 @@ package final class ViewerGroup {
         var packets: Range<Int>
     }
 
-    package init(cameraID: CameraID, timeOffset: UInt32, eventLoop: any EventLoop, at now: Instant)
-    {
-        self.cameraID = cameraID
+    private struct Arrival {
+        let viewer: ViewerStream
+        let onArrival: () -> Void
+        /// The keyframe has come.
+        var isDue = false
+    }
+
+    package init(
+        source: LiveSource, timeOffset: UInt32, eventLoop: any EventLoop, at now: Instant
+    ) {
+        self.source = source
         self.timeOffset = timeOffset
         self.eventLoop = eventLoop
         lastLeft = now
@@ -46,6 +57,11 @@ package final class ViewerGroup {
 
     package func receive(_ burst: PacketBurst) {
         window.append(burst)
+        isInterrupted = false
+        if burst.isIDR, !arrivals.isEmpty {
+            for place in arrivals.indices { arrivals[place].isDue = true }
+            takeArrivals()
+        }
         var start = 0
         while start < burst.packetCount {
             let end = min(start + Limits.packetsPerPart, burst.packetCount)
@@ -57,6 +73,8 @@ package final class ViewerGroup {
 
     package func interrupted() {
         window.removeAll()
+        isInterrupted = true
+        for place in arrivals.indices { arrivals[place].isDue = false }
         for viewer in viewers { viewer.interrupted() }
     }
 
@@ -74,12 +92,42 @@ package final class ViewerGroup {
     package func leave(_ viewer: ViewerStream?, at now: Instant) {
         expected -= 1
         lastLeft = now
+        arrivals.removeAll { $0.viewer === viewer }
         guard let viewer, let place = viewers.firstIndex(where: { $0 === viewer }) else { return }
         viewers.remove(at: place)
         // One that was still catching up gets no more.
         viewer.interrupted()
         // Those behind the gap moved up by one: nobody is served twice or passed over.
         if place < served { served -= 1 }
+    }
+
+    /// Takes a viewer of the camera's other stream over with this one's next keyframe. The viewer is
+    /// expected here from now on, and has to leave both groups.
+    /// - Parameter onArrival: is called in that moment; the viewer leaves the other group there.
+    package func admit(_ viewer: ViewerStream, onArrival: @escaping () -> Void) {
+        expect()
+        arrivals.append(Arrival(viewer: viewer, onArrival: onArrival))
+    }
+
+    private func takeArrivals() {
+        var isWaiting = false
+        for arrival in arrivals where arrival.isDue {
+            // Half a picture of one stream before the other one's would be a damaged picture.
+            guard !arrival.viewer.isMidUnit else {
+                isWaiting = true
+                continue
+            }
+            arrivals.removeAll { $0.viewer === arrival.viewer }
+            arrival.onArrival()
+            viewers.append(arrival.viewer)
+            arrival.viewer.change(to: source.stream, with: window)
+            catchUp(arrival.viewer)
+        }
+        guard isWaiting else { return }
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: .nanoseconds(Limits.pauseBetweenParts.saturatingNanoseconds)) {
+            bound.value.takeArrivals()
+        }
     }
 
     /// Whether nobody has watched, or was about to, for a while.
@@ -96,7 +144,10 @@ package final class ViewerGroup {
     }
 
     private func catchUp(_ viewer: ViewerStream) {
-        guard viewer.catchUp(window, packets: Limits.packetsPerPart) else { return }
+        // One that has changed to the other stream meanwhile catches up there.
+        guard viewer.source == source.stream,
+            viewer.catchUp(window, packets: Limits.packetsPerPart)
+        else { return }
         let bound = NIOLoopBound((self, viewer), eventLoop: eventLoop)
         eventLoop.scheduleTask(in: .nanoseconds(Limits.pauseInCatchUp.saturatingNanoseconds)) {
             let (group, viewer) = bound.value

@@ -11,15 +11,32 @@ import WebRTC
 /// Everything of one viewer on its loop.
 final class ViewerSession: LiveSession {
     private let format: ViewerFormat
-    private let group: ViewerGroup
+    private var group: ViewerGroup
+    /// Where it is to go over to.
+    private var next: ViewerGroup?
+    private let choice: Choice
+    private var policy: QualityPolicy
+    private var congestions: UInt64 = 0
     private var stream: ViewerStream?
     private var answered = AnsweredNumbers()
     private var nextReport: Instant
 
+    /// What it can go over to, and who counts that.
+    struct Choice {
+        var group: (CameraStream) -> ViewerGroup?
+        var onChange: (CameraStream) -> Void
+        var now: () -> Instant
+    }
+
     /// - Parameter group: the viewers that this one is to join; it waits for this one from now on.
-    init(_ opening: Opening, format: ViewerFormat, group: ViewerGroup, at now: Instant) {
+    init(
+        _ opening: Opening, format: ViewerFormat, group: ViewerGroup, policy: QualityPolicy,
+        choice: Choice, at now: Instant
+    ) {
         self.format = format
         self.group = group
+        self.policy = policy
+        self.choice = choice
         nextReport = now
         super.init(opening)
         group.expect()
@@ -33,7 +50,7 @@ final class ViewerSession: LiveSession {
         let stream = try ViewerStream(
             format: format, keys: keys, address: address, socket: loop.socket,
             scratch: loop.scratch, timeOffset: group.timeOffset,
-            firstSequence: UInt16(truncatingIfNeeded: random))
+            source: group.source.stream, firstSequence: UInt16(truncatingIfNeeded: random))
         self.stream = stream
         group.join(stream)
         report(at: now)
@@ -55,9 +72,15 @@ final class ViewerSession: LiveSession {
             case .fullIntra(let request):
                 lostPicture =
                     lostPicture || request.entries.contains { $0.media == format.ssrc }
-            case .receiverReport, .senderReport, .remb, .nack, .sdes, .bye, .unknown: break
+            case .receiverReport(let report): note(report.reports, at: now)
+            case .senderReport(let report): note(report.reports, at: now)
+            case .remb(let limit):
+                guard let needed = group.window.bitsPerSecond else { break }
+                policy.canReceive(limit.bitsPerSecond, needed: needed, at: now)
+            case .nack, .sdes, .bye, .unknown: break
             }
         }
+        choose(at: now)
         if lostPicture, stream.mayReplay(at: now) { group.replay(stream) }
     }
 
@@ -65,8 +88,46 @@ final class ViewerSession: LiveSession {
 
     override func advance(to now: Instant) {
         super.advance(to: now)
-        if nextReport <= now { report(at: now) }
+        guard nextReport <= now else { return }
+        report(at: now)
+        choose(at: now)
     }
+
+    // MARK: The choice of the stream
+
+    private func note(_ reports: [ReportBlock], at now: Instant) {
+        for report in reports where report.ssrc == format.ssrc {
+            policy.lost(Double(report.fractionLost) / 256, at: now)
+        }
+    }
+
+    private func choose(at now: Instant) {
+        guard let stream else { return }
+        while congestions < stream.congestions {
+            congestions += 1
+            policy.congested(at: now)
+        }
+        if stream.source == .sub, group.isInterrupted { policy.subInterrupted(at: now) }
+        policy.advance(to: now)
+        guard policy.wanted != stream.source else {
+            next?.leave(stream, at: now)
+            next = nil
+            return
+        }
+        guard next == nil, let wanted = choice.group(policy.wanted) else { return }
+        next = wanted
+        wanted.admit(stream) { [weak self] in self?.arrived() }
+    }
+
+    private func arrived() {
+        guard let next else { return }
+        group.leave(stream, at: choice.now())
+        group = next
+        self.next = nil
+        choice.onChange(next.source.stream)
+    }
+
+    // MARK: Reports
 
     private func report(at now: Instant) {
         nextReport = now + Limits.senderReportInterval
@@ -82,6 +143,8 @@ final class ViewerSession: LiveSession {
     override func ended(_ metrics: LiveMetrics, at now: Instant) {
         super.ended(metrics, at: now)
         group.leave(stream, at: now)
+        next?.leave(stream, at: now)
+        next = nil
         if let stream { metrics.add(stream) }
     }
 }

@@ -1,6 +1,7 @@
 // What one viewer is sent: the camera's packets, numbered, timed and sealed for this viewer alone.
 // SPDX-License-Identifier: Apache-2.0
 
+package import Domain
 import NIOCore
 package import Primitives
 package import RTP
@@ -37,9 +38,14 @@ package final class ViewerStream {
 
     /// Consecutive packets of the camera that became consecutive packets of the viewer.
     private struct Stretch {
+        /// Whose packets and frames the numbers count.
+        var source: CameraStream
         var firstIndex: Int64
         var firstPacket: Int64
         var replay: Replay?
+        /// What the camera's times are moved by where they would not go on rising: the camera's two
+        /// streams come on different ways.
+        var shift: Int64
     }
 
     /// Frames of the past shown in a hurry: their times are squeezed, or a player would show them at
@@ -56,6 +62,10 @@ package final class ViewerStream {
     }
 
     package private(set) var flow = Flow.waiting
+    /// Which of the camera's streams it follows.
+    package private(set) var source: CameraStream
+    /// A part of a unit was sent, and the rest was not yet.
+    package private(set) var isMidUnit = false
     package var address: TransportAddress
     package private(set) var packetsSent: UInt64 = 0
     package private(set) var bytesSent: UInt64 = 0
@@ -79,11 +89,14 @@ package final class ViewerStream {
     /// - Parameters:
     ///   - scratch: the loop's buffer, of at least `Limits.segmentedBytes` and one packet.
     ///   - timeOffset: what the camera's times are moved by for all its viewers (RFC 3550 §5.1).
+    ///   - source: which of the camera's streams it follows first.
     ///   - firstSequence: of this viewer; below 2^15, so that both ends agree on the first roll-over.
     package init(
         format: ViewerFormat, keys: KeyingMaterial, address: TransportAddress, socket: LiveSocket,
-        scratch: UnsafeMutableRawBufferPointer, timeOffset: UInt32, firstSequence: UInt16
+        scratch: UnsafeMutableRawBufferPointer, timeOffset: UInt32,
+        source: CameraStream = .main, firstSequence: UInt16
     ) throws(SRTPError) {
+        self.source = source
         self.format = format
         self.address = address
         self.socket = socket
@@ -118,7 +131,20 @@ package final class ViewerStream {
                 firstFrame: startFrame, lastFrame: last.frame,
                 firstTime: last.decodeTime &- (count - 1) &* 90, step: 90)
         }
-        beginStretch(at: first.firstPacket, replay)
+        let shift = stretches.last.flatMap { $0.source == source ? $0.shift : nil } ?? 0
+        beginStretch(at: first.firstPacket, replay, shift: shift)
+        flow = .catchingUp(frame: startFrame)
+    }
+
+    /// Goes on with another of the camera's streams, from the keyframe of its window on.
+    package func change(to source: CameraStream, with window: BurstWindow) {
+        self.source = source
+        isMidUnit = false
+        guard let startFrame = window.startFrame, let first = window.burst(frame: startFrame) else {
+            flow = .waiting
+            return
+        }
+        beginStretch(at: first.firstPacket, nil, shift: shift(rising: first.decodeTime))
         flow = .catchingUp(frame: startFrame)
     }
 
@@ -144,22 +170,33 @@ package final class ViewerStream {
     package func follow(_ burst: PacketBurst, _ packets: Range<Int>) {
         switch flow {
         case .live(let from) where burst.frame >= from:
-            _ = write(burst, packets)
+            isMidUnit = write(burst, packets) && packets.upperBound < burst.packetCount
         case .waiting where burst.isIDR && packets.lowerBound == 0:
-            beginStretch(at: burst.firstPacket, nil)
+            beginStretch(at: burst.firstPacket, nil, shift: shift(rising: burst.decodeTime))
             flow = .live(from: burst.frame)
-            _ = write(burst, packets)
+            isMidUnit = write(burst, packets) && packets.upperBound < burst.packetCount
         case .live, .waiting, .catchingUp:
             break
         }
     }
 
     /// The camera was interrupted: what comes next is no continuation.
-    package func interrupted() { flow = .waiting }
+    package func interrupted() {
+        flow = .waiting
+        isMidUnit = false
+    }
 
-    private func beginStretch(at packet: Int64, _ replay: Replay?) {
+    private func beginStretch(at packet: Int64, _ replay: Replay?, shift: Int64) {
         if stretches.count == Limits.stretches { stretches.removeFirst() }
-        stretches.append(Stretch(firstIndex: nextIndex, firstPacket: packet, replay: replay))
+        stretches.append(
+            Stretch(
+                source: source, firstIndex: nextIndex, firstPacket: packet, replay: replay,
+                shift: shift))
+    }
+
+    /// What a camera's time has to be moved by to come after all that the viewer has.
+    private func shift(rising time: Int64) -> Int64 {
+        lastTime.map { max(0, $0 &+ 1 &- time) } ?? 0
     }
 
     // MARK: Feedback
@@ -172,7 +209,8 @@ package final class ViewerStream {
         return true
     }
 
-    /// Resends what the viewer misses, within its budget (RFC 4585 §6.2.1, RFC 4588).
+    /// Resends what the viewer misses, within its budget (RFC 4585 §6.2.1, RFC 4588). What was lost before
+    /// a change to another stream is not missed: that begins with a keyframe.
     package func resend(_ lost: [SequenceNumber], from window: BurstWindow) {
         for number in lost {
             let behind = UInt16(truncatingIfNeeded: nextIndex) &- number.rawValue
@@ -181,6 +219,7 @@ package final class ViewerStream {
                 let place = stretches.lastIndex(where: { $0.firstIndex <= index })
             else { continue }
             let stretch = stretches[place]
+            guard stretch.source == source else { continue }
             let packet = stretch.firstPacket + (index - stretch.firstIndex)
             guard let burst = window.burst(packet: packet) else { continue }
             let number = Int(packet - burst.firstPacket)
@@ -216,20 +255,24 @@ package final class ViewerStream {
 
     /// What the stream's own source says of it (RFC 3550 §6.4.1).
     package func senderReport(at wallTime: WallTime, decodeTime: Int64) -> RTCPPacket {
-        .senderReport(
+        let shift = stretches.last?.shift ?? 0
+        return .senderReport(
             SenderReport(
                 ssrc: format.ssrc, ntpTime: NTPTimestamp(wallTime),
                 rtpTime: RTPTimestamp(
-                    rawValue: UInt32(truncatingIfNeeded: decodeTime) &+ timeOffset),
+                    rawValue: UInt32(truncatingIfNeeded: decodeTime &+ shift) &+ timeOffset),
                 packetCount: UInt32(truncatingIfNeeded: packetsSent),
                 octetCount: UInt32(truncatingIfNeeded: bytesSent)))
     }
 
     // MARK: Sending
 
+    private func mediaTime(of burst: PacketBurst, in stretch: Stretch) -> Int64 {
+        stretch.replay?.time(of: burst.frame) ?? burst.decodeTime &+ stretch.shift
+    }
+
     private func time(of burst: PacketBurst, in stretch: Stretch) -> UInt32 {
-        let time = stretch.replay?.time(of: burst.frame) ?? burst.decodeTime
-        return UInt32(truncatingIfNeeded: time) &+ timeOffset
+        UInt32(truncatingIfNeeded: mediaTime(of: burst, in: stretch)) &+ timeOffset
     }
 
     /// Seals packets of a burst and sends them in as few calls as their sizes allow: all datagrams of a
@@ -239,7 +282,7 @@ package final class ViewerStream {
             return true
         }
         let time = time(of: burst, in: stretch)
-        lastTime = stretch.replay?.time(of: burst.frame) ?? burst.decodeTime
+        lastTime = mediaTime(of: burst, in: stretch)
         var index =
             stretch.firstIndex + (burst.firstPacket - stretch.firstPacket)
             + Int64(packets.lowerBound)
