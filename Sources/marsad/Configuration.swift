@@ -48,6 +48,7 @@ struct ConfigurationKey: Sendable {
             isValid: { isLoopback($0) }),
         number("http.port", 8080, 0...65_535),
         number("webrtc.port", 8189, 0...65_535),
+        choice("webrtc.tcp", ["on", "off"]),
         ConfigurationKey(
             name: "webrtc.public_addresses", defaultValue: "",
             allowed: "addresses such as 203.0.113.7, separated by commas; none: this machine's own",

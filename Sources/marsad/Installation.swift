@@ -130,8 +130,14 @@ struct Installation: Service {
         let live = try await LiveService(
             world: world, registry: registry, eventLoops: eventLoops,
             port: configuration.number("webrtc.port"),
+            hasTCP: configuration.text("webrtc.tcp") == "on",
             addresses: publicAddresses.isEmpty ? Self.ownAddresses() : publicAddresses)
         self.live = live
+        if let failure = live.tcpFailure {
+            logger.warning(
+                "viewers cannot use TCP: the port is taken",
+                metadata: ["port": "\(live.port)", "error": "\(failure)"])
+        }
         relays = TURNServers(
             urls: ConfigurationKey.list(configuration.text("webrtc.turn_urls")),
             secret: Redacted(configuration.text("webrtc.turn_secret")),

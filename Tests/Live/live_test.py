@@ -18,7 +18,6 @@ import secrets
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.parse
 
@@ -33,6 +32,7 @@ from checks import Checks  # noqa: E402
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
+MARSAD = pathlib.Path(__file__).resolve().parents[2] / ".build/release/marsad"
 NOBODY = "00000000-0000-4000-8000-00000000dead"
 
 # What a browser offers to receive, shortened; nothing ever answers at its end.
@@ -470,72 +470,31 @@ async def check_release(checks, server, camera):
 
 
 class Relay:
-    """UDP between one viewer and the server that loses, delays, doubles and reorders, by a seed."""
+    """`marsad simulate network` between viewers and the server: 5 % loss, 50 ms, both ways."""
 
-    LOSS, DELAY, DOUBLED, REORDERED = 0.05, 0.050, 0.02, 0.05
+    TREATMENT = ("--loss", "5%", "--delay", "50ms", "--reorder", "5%", "--duplicate", "2%")
 
     def __init__(self, seed, target):
-        self.random = random.Random(seed)
-        self.target = target
-        self.client = None
-        self.near = self.far = None
-        self.lost = self.passed = 0
+        self.process = subprocess.Popen(
+            [MARSAD, "simulate", "network", "--to", f"{target[0]}:{target[1]}", "--seed",
+             str(seed), "--json", *self.TREATMENT],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        ready = json.loads(self.process.stdout.readline())
+        self.address = ("127.0.0.1", int(ready["url"].rpartition(":")[2]))
 
-    async def start(self):
-        """Opens both sides; answers the port that stands for the server."""
-        loop, host = asyncio.get_running_loop(), "127.0.0.1"
-        self.near, _ = await loop.create_datagram_endpoint(
-            lambda: RelaySide(self.from_client), local_addr=(host, 0))
-        self.far, _ = await loop.create_datagram_endpoint(
-            lambda: RelaySide(self.from_server), remote_addr=self.target)
-        return self.near.get_extra_info("sockname")
+    def close(self):
+        """Ends it; answers what it did."""
+        self.process.terminate()
+        _, said = self.process.communicate(timeout=10)
+        return said.strip().splitlines()[-1]
 
-    def from_client(self, data, address):
-        self.client = address
-        self.disturb(self.far, data, None)
-
-    def from_server(self, data, _address):
-        if self.client:
-            self.disturb(self.near, data, self.client)
-
-    def disturb(self, side, data, address):
-        def send():
-            if not side.is_closing():
-                side.sendto(data, address)
-
-        chance, loop = self.random.random, asyncio.get_running_loop()
-        if chance() < self.LOSS:
-            self.lost += 1
-            return
-        self.passed += 1
-        # Held back longer, it arrives after packets sent later.
-        delay = self.DELAY + (0.005 + 0.02 * chance() if chance() < self.REORDERED else 0)
-        loop.call_later(delay, send)
-        if chance() < self.DOUBLED:
-            loop.call_later(delay + 0.003, send)
-
-    def rewrite(self, answer, address):
+    def rewrite(self, answer):
         """The answer with this relay as its one candidate."""
         lines = [line for line in answer.split("\r\n") if not line.startswith("a=candidate:")]
         place = next(i for i, line in enumerate(lines) if line.startswith("a=mid:"))
-        lines.insert(place, f"a=candidate:1 1 udp 2130706431 {address[0]} {address[1]} typ host")
+        host, port = self.address
+        lines.insert(place, f"a=candidate:1 1 udp 2130706431 {host} {port} typ host")
         return "\r\n".join(lines)
-
-    def close(self):
-        for side in (self.near, self.far):
-            if side:
-                side.close()
-
-
-class RelaySide(asyncio.DatagramProtocol):
-    def __init__(self, receive):
-        self.receive = receive
-
-    def datagram_received(self, data, address):
-        self.receive(data, address)
-
-    def error_received(self, _error):
-        """An unreachable port is one more lost packet."""
 
 
 def media_address(server, camera):
@@ -547,21 +506,6 @@ def media_address(server, camera):
     return found[1], int(found[2])
 
 
-@contextlib.contextmanager
-def relaying(seed, target):
-    """A relay with a thread of its own, for viewers that are other programs."""
-    loop, relay = asyncio.new_event_loop(), Relay(seed, target)
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield relay, asyncio.run_coroutine_threadsafe(relay.start(), loop).result(10)
-    finally:
-        loop.call_soon_threadsafe(relay.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 async def check_lossy(checks, server, camera, seed):
     """Video keeps flowing over a bad network. aiortc asks for what is lost only when another gap
     shows, and waits for it until 128 later packets came: its pauses are longer than a browser's."""
@@ -570,19 +514,17 @@ async def check_lossy(checks, server, camera, seed):
     target = await asyncio.to_thread(media_address, server, camera["id"])
     relay, viewer = Relay(seed, target), Viewer(server, camera["id"])
     try:
-        address = await relay.start()
-        await viewer.join(lambda answer: relay.rewrite(answer, address))
+        await viewer.join(relay.rewrite)
         if not checks.check(await viewer.frames(1, 20), "a first frame crosses the bad network"):
             return
         flows, pause = await viewer.keeps_flowing(10, 3.0)
-        print(f"     {len(viewer.times)} frames, longest pause {pause:.2f} s; the relay passed "
-              f"{relay.passed} packets and lost {relay.lost}")
+        print(f"     {len(viewer.times)} frames, longest pause {pause:.2f} s")
         checks.check(flows, "no pause between frames is longer than 3 s in 10 s", f"{pause:.2f} s")
         checks.check(len(viewer.times) > 100, "frames keep being decoded",
                      f"{len(viewer.times)} in 10 s")
     finally:
         await viewer.leave()
-        relay.close()
+        print(f"     {relay.close()}")
     now = await asyncio.to_thread(server.metric, "cctv_webrtc_retransmits_total")
     print(f"     {now - resent:.0f} packets resent")
     checks.check(now > resent, "resent packets are counted")
@@ -730,7 +672,7 @@ def check_gstreamer(checks, server, camera):
 PAGE = "data:text/html,<title>viewer</title><body></body>"
 
 PLAY = """
-const [url, token, relay] = arguments, done = arguments[arguments.length - 1];
+const [url, token, relay, transport] = arguments, done = arguments[arguments.length - 1];
 const head = {Authorization: 'Bearer ' + token};
 const fragment = {...head, 'Content-Type': 'application/trickle-ice-sdpfrag'};
 const state = window.state = {times: [], states: [], trickled: [], error: null};
@@ -754,6 +696,11 @@ const state = window.state = {times: [], states: [], trickled: [], error: null};
   if (answer.status != 201) throw new Error('POST: ' + answer.status + await answer.text());
   state.session = new URL(answer.headers.get('Location'), url).href;
   state.etag = answer.headers.get('ETag'); state.answer = await answer.text();
+  if (transport) {
+    // As if a network let nothing else through.
+    state.answer = state.answer.split('\\r\\n').filter(
+      l => !l.startsWith('a=candidate:') || l.split(' ')[2] == transport).join('\\r\\n');
+  }
   if (relay) {
     const candidate = `a=candidate:1 1 udp 2130706431 ${relay[0]} ${relay[1]} typ host\\r\\n`;
     state.answer = state.answer.replace(/a=candidate:.*\\r\\n/g, '')
@@ -807,7 +754,7 @@ const done = arguments[arguments.length - 1], state = window.state;
   return {frames: state.times.length, decoded: inbound.framesDecoded, lost: inbound.packetsLost,
           size: state.video.videoWidth + 'x' + state.video.videoHeight, trickled: state.trickled,
           ice: state.pc.iceConnectionState, states: state.states, renewed: state.renewed,
-          selected: local.usernameFragment, fragment: state.fragment,
+          selected: local.usernameFragment, fragment: state.fragment, protocol: local.protocol,
           pause: Math.max(...times.slice(1).map((t, i) => t - times[i])) / 1000};
 })().then(done, e => done({error: String(e)}));
 """
@@ -842,17 +789,20 @@ def check_chromium(checks, server, camera, seed):
         try:
             driver.set_script_timeout(20)
             driver.get(PAGE)
-            play_in(driver, checks, server, camera, reservation["token"], name)
-            driver.get("about:blank")
-            driver.get(PAGE)
+            for transport in ("udp", "tcp"):
+                play_in(driver, checks, server, camera, reservation["token"], name, transport)
+                driver.get("about:blank")
+                driver.get(PAGE)
             play_lossy(driver, checks, server, camera, reservation["token"], seed)
         finally:
             driver.quit()
             server.release(reservation)
 
 
-def play_in(driver, checks, server, camera, token, name):
-    error = driver.execute_async_script(PLAY, server.url + whep(camera["id"]), token, None)
+def play_in(driver, checks, server, camera, token, name, transport):
+    name = f"{name} over {transport.upper()}"
+    error = driver.execute_async_script(
+        PLAY, server.url + whep(camera["id"]), token, None, transport)
     if not checks.check(error is None, f"{name} joins by WHEP from another origin", error):
         return
 
@@ -869,6 +819,7 @@ def play_in(driver, checks, server, camera, token, name):
     checks.check(now.get("size") == camera["resolution"], f"{name} sees the camera's size",
                  str(now))
     checks.check(now.get("lost") == 0, f"{name} loses no packet", str(now))
+    checks.check(now.get("protocol") == transport, f"{name} uses no other transport", str(now))
     checks.check(now.get("trickled") in ([204], []), f"{name}'s candidates are taken: 204",
                  str(now))
     error = driver.execute_async_script(RESTART, token)
@@ -888,17 +839,20 @@ def play_in(driver, checks, server, camera, token, name):
 
 def play_lossy(driver, checks, server, camera, token, seed):
     print(f"     seed {seed}")
-    with relaying(seed, media_address(server, camera["id"])) as (relay, address):
-        error = driver.execute_async_script(PLAY, server.url + whep(camera["id"]), token, address)
+    relay = Relay(seed, media_address(server, camera["id"]))
+    try:
+        error = driver.execute_async_script(
+            PLAY, server.url + whep(camera["id"]), token, relay.address)
         checks.check(error is None, "Chromium joins over the bad network", error)
         if error is None:
             time.sleep(10)
             now = driver.execute_async_script(READ)
-            print(f"     {now.get('decoded')} frames, longest pause {pause_of(now):.2f} s; "
-                  f"the relay passed {relay.passed} packets and lost {relay.lost}")
+            print(f"     {now.get('decoded')} frames, longest pause {pause_of(now):.2f} s")
             checks.check((now.get("decoded") or 0) > 100, "… frames keep being decoded", str(now))
             checks.check(pause_of(now) < 2, "… no pause is longer than 2 s in 10 s",
                          str(now))
+    finally:
+        print(f"     {relay.close()}")
 
 
 # MARK: The whole

@@ -230,8 +230,9 @@ final class Watched {
         self.receiver = try receiver ?? Receiver()
         self.format = format
         stream = try ViewerStream(
-            format: format, keys: keys, address: self.receiver.address, socket: sender.socket,
-            scratch: scratch, timeOffset: timeOffset, firstSequence: firstSequence)
+            format: format, keys: keys,
+            path: .datagrams(sender.socket, self.receiver.address), scratch: scratch,
+            timeOffset: timeOffset, firstSequence: firstSequence)
         opener = try SRTPOpener(profile: profile, keys: keys.local)
         resendOpener = try SRTPOpener(profile: profile, keys: keys.local)
     }

@@ -273,6 +273,7 @@ private final class TestPublisher: ChannelInboundHandler {
     private func service(_ clock: Clock, _ loops: [any EventLoop]) async throws -> LiveService {
         try await LiveService(
             world: clock.world, registry: MetricsRegistry(), eventLoops: loops, port: 0,
+            hasTCP: false,
             addresses: ["127.0.0.1"])
     }
 

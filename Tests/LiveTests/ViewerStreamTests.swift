@@ -384,10 +384,11 @@ import WebRTC
         let viewer = try watched()
         play(2, isIDR: true)
         _ = try join(viewer)
-        viewer.stream.address = TransportAddress(ipv4: 0xFFFF_FFFF, port: 9)
+        viewer.stream.path = .datagrams(
+            sender.socket, TransportAddress(ipv4: 0xFFFF_FFFF, port: 9))
         play(2, to: [viewer])
         #expect(viewer.stream.congestions == 0)
-        viewer.stream.address = viewer.receiver.address
+        viewer.stream.path = .datagrams(sender.socket, viewer.receiver.address)
         play(1, to: [viewer])
         #expect(try viewer.take().packets.count == 3)
     }

@@ -17,6 +17,8 @@ enum Limits {
     static let packetsPerPart = 32
     static let pauseBetweenParts = Duration.milliseconds(3)
     static let pauseInCatchUp = Duration.milliseconds(1)
+    /// Before a connection that is behind is tried again.
+    static let pauseWhenFull = Duration.milliseconds(20)
     /// Units of the past kept for resends beside the present group of pictures.
     static let unitsForResends = 50
     /// A group of pictures beyond these is not kept whole: a new viewer waits for the next keyframe.
@@ -58,6 +60,19 @@ enum Limits {
     static let publisherSilence = Duration.seconds(5)
     /// Send and receive buffer of each loop's socket.
     static let socketBytes = 4 << 20
+    /// TCP connections of the process, of one address (many viewers may share one behind a gateway), and
+    /// of one session: a browser opens one for each pair of addresses.
+    static let connections = 400
+    static let connectionsPerAddress = 64
+    static let connectionsPerSession = 8
+    /// A connection that has not brought a check by then is closed.
+    static let firstCheck = Duration.seconds(3)
+    /// Bytes that wait for a connection to take them. More are lost, like those of a full socket; and
+    /// nothing new is begun until it has taken most.
+    static let connectionBytes = 768 << 10
+    static let readyConnectionBytes = 128 << 10
+    /// The kernel's own share: what it has taken, no keyframe can overtake.
+    static let connectionSendBuffer = 128 << 10
     static let reservation = Duration.seconds(60)
     static let heartbeatInterval = Duration.seconds(20)
     static let longestReservation = Duration.seconds(86_400)

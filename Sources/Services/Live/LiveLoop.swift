@@ -49,6 +49,8 @@ final class LiveLoop {
     private var sessions: [String: LiveSession] = [:]
     private var byFragment: [String: LiveSession] = [:]
     private var routes: [TransportAddress: Route] = [:]
+    /// The TCP connections of this loop's sessions, whichever loop they are read on.
+    private var connections: [TransportAddress: LiveConnection] = [:]
     private var groups: [LiveSource: ViewerGroup] = [:]
     private var ticker: RepeatedTask?
 
@@ -145,8 +147,38 @@ final class LiveLoop {
         drain(session, at: now)
     }
 
-    private func send(_ bytes: ByteBuffer, to address: TransportAddress) {
-        _ = bytes.withUnsafeReadableBytes { socket.send($0, segment: 0, to: address) }
+    /// `nil` for a connection that was closed.
+    private func path(to address: TransportAddress) -> MediaPath? {
+        switch address.transport {
+        case .udp: .datagrams(socket, address)
+        case .tcp: connections[address].map { .connection($0) }
+        }
+    }
+
+    // MARK: Connections
+
+    /// Takes a connection whose first message was a check; one for no session of this loop is closed.
+    func take(_ connection: LiveConnection, _ check: ByteBuffer, for fragment: String) {
+        guard let session = byFragment[fragment] else {
+            shared.metrics.refused(.unknownSession)
+            return connection.close()
+        }
+        guard session.connections.count < Limits.connectionsPerSession else {
+            shared.metrics.refused(.limit)
+            return connection.close()
+        }
+        connections[connection.address] = connection
+        session.connections.append(connection)
+        deliver(check, to: session, from: connection.address)
+    }
+
+    /// The connection is gone; whether its session can do without is found by its consent.
+    func forget(_ connection: LiveConnection) {
+        guard connections[connection.address] === connection else { return }
+        connections[connection.address] = nil
+        for session in sessions.values {
+            session.connections.removeAll { $0 === connection }
+        }
     }
 
     // MARK: Sessions
@@ -191,7 +223,7 @@ final class LiveLoop {
         while let output = session.peer.pollOutput() {
             switch output {
             case .send(let bytes, let address):
-                send(bytes, to: address)
+                _ = bytes.withUnsafeReadableBytes { path(to: address)?.send($0, segment: 0) }
             case .selected(let address):
                 selected(address, by: session)
             case .connected(let keys):
@@ -209,11 +241,13 @@ final class LiveLoop {
     private func selected(_ address: TransportAddress, by session: LiveSession) {
         if session.address != address { forget(session) }
         session.address = address
-        session.moved()
+        if let path = path(to: address) { session.moved(to: path) }
         // Two viewers behind one address cannot be: the newest proof of it counts.
         routes[address] = .here(session)
-        let handle = Handle(self)
-        for other in others { other.run { $0.routes[address] = .loop(handle) } }
+        if address.transport == .udp {
+            let handle = Handle(self)
+            for other in others { other.run { $0.routes[address] = .loop(handle) } }
+        }
         // After an ICE restart the old fragment is no longer accepted.
         index(session)
     }
@@ -246,6 +280,10 @@ final class LiveLoop {
         guard sessions.removeValue(forKey: session.id) != nil else { return }
         for fragment in session.fragments { byFragment[fragment] = nil }
         forget(session)
+        for connection in session.connections {
+            connections[connection.address] = nil
+            connection.close()
+        }
         session.ended(shared.metrics, at: now)
         shared.ended(session.id, reason)
     }
@@ -284,47 +322,5 @@ final class LiveLoop {
             drain(session, at: shared.world.now())
         }
         for stream in CameraStream.allCases { groups[LiveSource(source.camera, stream)] = nil }
-    }
-}
-
-/// Hands a loop's datagrams to it.
-final class LiveDatagramHandler: ChannelInboundHandler {
-    typealias InboundIn = AddressedEnvelope<ByteBuffer>
-
-    private let loop: LiveLoop
-
-    init(loop: LiveLoop) { self.loop = loop }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let envelope = unwrapInboundIn(data)
-        guard let address = TransportAddress(envelope.remoteAddress) else { return }
-        loop.receive(envelope.data, from: address)
-    }
-
-    /// An error of one datagram (a peer's port is closed) is no error of the socket.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {}
-}
-
-extension TransportAddress {
-    /// `nil` for what is no IP address.
-    init?(_ address: SocketAddress) {
-        let port = UInt16(truncatingIfNeeded: address.port ?? 0)
-        switch address {
-        case .v4(let v4):
-            let bits = withUnsafeBytes(of: v4.address) {
-                $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self)  // sockaddr_in.sin_addr
-            }
-            self.init(ipv4: UInt32(bigEndian: bits), port: port)
-        case .v6(let v6):
-            let halves = withUnsafeBytes(of: v6.address) {
-                (  // sockaddr_in6.sin6_addr
-                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
-                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
-                )
-            }
-            self.init(ipv6: (upper: halves.0, lower: halves.1), port: port)
-        case .unixDomainSocket:
-            return nil
-        }
     }
 }

@@ -18,6 +18,15 @@ final class LiveMetrics: Sendable {
         case malformedReport = "malformed_report"
     }
 
+    /// Why a TCP connection was closed.
+    enum Refusal: String, CaseIterable {
+        case limit
+        /// No check came in time.
+        case silent
+        case malformed
+        case unknownSession = "unknown_session"
+    }
+
     private let registry: MetricsRegistry
     private let connected: Gauge
     private let connecting: Gauge
@@ -30,6 +39,8 @@ final class LiveMetrics: Sendable {
     private let requested: Counter
     private let keyframes: Counter
     private let discards: [Discard: Counter]
+    private let connections: Gauge
+    private let refusals: [Refusal: Counter]
 
     init(registry: MetricsRegistry) {
         self.registry = registry
@@ -71,6 +82,16 @@ final class LiveMetrics: Sendable {
                     labels: ["reason": reason.rawValue])
                 return (reason, counter)
             })
+        connections = registry.gauge(
+            "cctv_webrtc_connections", help: "Open TCP connections of WebRTC sessions.")
+        refusals = Dictionary(
+            uniqueKeysWithValues: Refusal.allCases.map { reason in
+                let counter = registry.counter(
+                    "cctv_webrtc_connections_refused_total",
+                    help: "TCP connections closed by this end, by reason.",
+                    labels: ["reason": reason.rawValue])
+                return (reason, counter)
+            })
     }
 
     func sessions(total: Int, handshakes: Int) {
@@ -81,6 +102,10 @@ final class LiveMetrics: Sendable {
     func switched(to stream: CameraStream) { switches[stream]?.increment() }
 
     func discarded(_ reason: Discard) { discards[reason]?.increment() }
+
+    func connections(_ count: Int) { connections.set(Double(count)) }
+
+    func refused(_ reason: Refusal) { refusals[reason]?.increment() }
 
     func ended(_ reason: PeerEnd) {
         registry.counter(

@@ -19,16 +19,19 @@ package final class LiveService: Sendable {
     let loops: [LiveLoop.Handle]
     private let channels: [any Channel]
     let candidates: [Candidate]
-    /// The UDP port of all sessions.
+    /// The port of all sessions, of UDP and of TCP.
     package let port: Int
+    /// Why there is no TCP although it was asked for: the port is taken.
+    package let tcpFailure: (any Error)?
 
     /// Opens the port on each loop.
     /// - Parameters:
     ///   - port: 0 takes a free one.
+    ///   - hasTCP: whether connections are taken beside datagrams.
     ///   - addresses: numeric addresses at which viewers reach this machine, the best first.
     package init(
         world: World, registry: MetricsRegistry, eventLoops: [any EventLoop], port: Int,
-        addresses: [String]
+        hasTCP: Bool, addresses: [String]
     ) async throws {
         let shared = LiveShared(world: world, metrics: LiveMetrics(registry: registry))
         self.shared = shared
@@ -52,11 +55,25 @@ package final class LiveService: Sendable {
             channels.append(channel)
         }
         self.loops = loops
-        self.channels = channels
         self.port = Int(bound)
-        candidates = addresses.enumerated().compactMap { index, host in
-            TransportAddress(host: host, port: bound).map {
-                Candidate($0, preference: UInt16(clamping: 65_535 - index))
+        var transports = [TransportAddress.Transport.udp]
+        var tcpFailure: (any Error)?
+        if hasTCP {
+            do {
+                channels += try await LiveListener(shared.metrics).open(port: bound, loops)
+                transports.append(.tcp)
+            } catch {
+                tcpFailure = error
+            }
+        }
+        self.tcpFailure = tcpFailure
+        self.channels = channels
+        // Eight apart: TCP's priorities have three bits fewer for it.
+        candidates = transports.flatMap { transport in
+            addresses.enumerated().compactMap { index, host in
+                TransportAddress(host: host, port: bound, transport: transport).map {
+                    Candidate($0, preference: UInt16(clamping: 65_535 - 8 * index))
+                }
             }
         }
         for loop in loops { loop.run { [loops] in $0.start(loops) } }

@@ -31,6 +31,8 @@ class LiveSession {
     var fragments: [String] = []
     /// Under which its other packets find it, from its first check on.
     var address: TransportAddress?
+    /// Those that brought a check for it, used or not.
+    var connections: [LiveConnection] = []
 
     init(_ opening: Opening) {
         id = opening.id
@@ -46,8 +48,8 @@ class LiveSession {
     /// Media may flow; an error ends the session.
     func connected(_ keys: KeyingMaterial, on loop: LiveLoop, at now: Instant) throws(SRTPError) {}
 
-    /// Its packets go to `address` now, which is set.
-    func moved() {}
+    /// What is sent to it takes this way now.
+    func moved(to path: MediaPath) {}
 
     func receive(_ reports: [RTCPPacket], at now: Instant) {}
 

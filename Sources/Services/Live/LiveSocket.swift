@@ -10,14 +10,6 @@ package import WebRTC
 /// sending because it closes a channel on any error of a send, and here one viewer's unreachable
 /// network must not end all others (docs/decisions/0006-sending-past-nio.md).
 package final class LiveSocket {
-    /// What became of a send.
-    package enum Outcome: Equatable {
-        case sent
-        /// The socket's buffer is full: what was to be sent is lost.
-        case congested
-        case failed(errorNumber: Int32)
-    }
-
     private let descriptor: Int32
     private let isDual: Bool
     /// Cleared for good when the kernel or the network card refuses segmentation.
@@ -34,7 +26,7 @@ package final class LiveSocket {
     /// Sends bytes as datagrams of `segment` bytes, the last one shorter; 0 for a single datagram.
     package func send(
         _ bytes: UnsafeRawBufferPointer, segment: Int, to address: TransportAddress
-    ) -> Outcome {
+    ) -> SendOutcome {
         var endpoint = address.endpoint
         if canSegment || segment == 0 || bytes.count <= segment {
             let error = marsad_udp_send(
@@ -43,7 +35,7 @@ package final class LiveSocket {
             let isRefusal =
                 segment > 0 && bytes.count > segment
                 && [EIO, EINVAL, EOPNOTSUPP, ENOPROTOOPT].contains(error)
-            guard isRefusal else { return Outcome(errorNumber: error) }
+            guard isRefusal else { return SendOutcome(errorNumber: error) }
             canSegment = false
         }
         return sendOneByOne(bytes, segment: segment, to: &endpoint)
@@ -51,21 +43,21 @@ package final class LiveSocket {
 
     private func sendOneByOne(
         _ bytes: UnsafeRawBufferPointer, segment: Int, to endpoint: inout marsad_endpoint
-    ) -> Outcome {
+    ) -> SendOutcome {
         var start = 0
         while start < bytes.count {
             let part = UnsafeRawBufferPointer(
                 rebasing: bytes[start..<min(start + segment, bytes.count)])
             let error = marsad_udp_send(
                 descriptor, isDual ? 1 : 0, &endpoint, part.baseAddress, part.count, 0)
-            guard error == 0 else { return Outcome(errorNumber: error) }
+            guard error == 0 else { return SendOutcome(errorNumber: error) }
             start += part.count
         }
         return .sent
     }
 }
 
-extension LiveSocket.Outcome {
+extension SendOutcome {
     fileprivate init(errorNumber: Int32) {
         switch errorNumber {
         case 0: self = .sent

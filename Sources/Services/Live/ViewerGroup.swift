@@ -149,7 +149,8 @@ package final class ViewerGroup {
             viewer.catchUp(window, packets: Limits.packetsPerPart)
         else { return }
         let bound = NIOLoopBound((self, viewer), eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: .nanoseconds(Limits.pauseInCatchUp.saturatingNanoseconds)) {
+        let pause = viewer.path.isReady ? Limits.pauseInCatchUp : Limits.pauseWhenFull
+        eventLoop.scheduleTask(in: .nanoseconds(pause.saturatingNanoseconds)) {
             let (group, viewer) = bound.value
             group.catchUp(viewer)
         }

@@ -11,6 +11,7 @@ import WebRTC
 /// Everything of one viewer on its loop.
 final class ViewerSession: LiveSession {
     private let format: ViewerFormat
+    private var path: MediaPath?
     private var group: ViewerGroup
     /// Where it is to go over to.
     private var next: ViewerGroup?
@@ -45,19 +46,20 @@ final class ViewerSession: LiveSession {
     override func connected(
         _ keys: KeyingMaterial, on loop: LiveLoop, at now: Instant
     ) throws(SRTPError) {
-        guard let address else { return peer.close() }
+        guard let path else { return peer.close() }
         let random = loop.shared.world.random()
         let stream = try ViewerStream(
-            format: format, keys: keys, address: address, socket: loop.socket,
-            scratch: loop.scratch, timeOffset: group.timeOffset,
-            source: group.source.stream, firstSequence: UInt16(truncatingIfNeeded: random))
+            format: format, keys: keys, path: path, scratch: loop.scratch,
+            timeOffset: group.timeOffset, source: group.source.stream,
+            firstSequence: UInt16(truncatingIfNeeded: random))
         self.stream = stream
         group.join(stream)
         report(at: now)
     }
 
-    override func moved() {
-        if let address { stream?.address = address }
+    override func moved(to path: MediaPath) {
+        self.path = path
+        stream?.path = path
     }
 
     /// What a report of the viewer asks for.

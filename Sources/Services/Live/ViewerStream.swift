@@ -66,7 +66,7 @@ package final class ViewerStream {
     package private(set) var source: CameraStream
     /// A part of a unit was sent, and the rest was not yet.
     package private(set) var isMidUnit = false
-    package var address: TransportAddress
+    package var path: MediaPath
     package private(set) var packetsSent: UInt64 = 0
     package private(set) var bytesSent: UInt64 = 0
     package private(set) var resent: UInt64 = 0
@@ -75,7 +75,6 @@ package final class ViewerStream {
     private let format: ViewerFormat
     private let sealer: SRTPSealer
     private let resendSealer: SRTPSealer
-    private let socket: LiveSocket
     private let scratch: UnsafeMutableRawBufferPointer
     private let timeOffset: UInt32
     /// The SRTP index of the next packet; its lower 16 bits are the sequence number.
@@ -92,14 +91,13 @@ package final class ViewerStream {
     ///   - source: which of the camera's streams it follows first.
     ///   - firstSequence: of this viewer; below 2^15, so that both ends agree on the first roll-over.
     package init(
-        format: ViewerFormat, keys: KeyingMaterial, address: TransportAddress, socket: LiveSocket,
+        format: ViewerFormat, keys: KeyingMaterial, path: MediaPath,
         scratch: UnsafeMutableRawBufferPointer, timeOffset: UInt32,
         source: CameraStream = .main, firstSequence: UInt16
     ) throws(SRTPError) {
         self.source = source
         self.format = format
-        self.address = address
-        self.socket = socket
+        self.path = path
         self.scratch = scratch
         self.timeOffset = timeOffset
         sealer = try SRTPSealer(profile: keys.profile, keys: keys.local)
@@ -151,6 +149,7 @@ package final class ViewerStream {
     /// Sends more of the window to a viewer that catches up; true when there is more to come.
     package func catchUp(_ window: BurstWindow, packets: Int) -> Bool {
         guard case .catchingUp(var frame) = flow else { return false }
+        guard path.isReady else { return true }
         var left = packets
         while left > 0 {
             guard let burst = window.burst(frame: frame) else {
@@ -171,7 +170,7 @@ package final class ViewerStream {
         switch flow {
         case .live(let from) where burst.frame >= from:
             isMidUnit = write(burst, packets) && packets.upperBound < burst.packetCount
-        case .waiting where burst.isIDR && packets.lowerBound == 0:
+        case .waiting where burst.isIDR && packets.lowerBound == 0 && path.isReady:
             beginStretch(at: burst.firstPacket, nil, shift: shift(rising: burst.decodeTime))
             flow = .live(from: burst.frame)
             isMidUnit = write(burst, packets) && packets.upperBound < burst.packetCount
@@ -212,6 +211,7 @@ package final class ViewerStream {
     /// Resends what the viewer misses, within its budget (RFC 4585 §6.2.1, RFC 4588). What was lost before
     /// a change to another stream is not missed: that begins with a keyframe.
     package func resend(_ lost: [SequenceNumber], from window: BurstWindow) {
+        guard path.isReady else { return }
         for number in lost {
             let behind = UInt16(truncatingIfNeeded: nextIndex) &- number.rawValue
             let index = nextIndex - Int64(behind)
@@ -250,7 +250,7 @@ package final class ViewerStream {
         }
         guard written > 0 else { return }
         let bytes = UnsafeRawBufferPointer(start: base, count: written)
-        if socket.send(bytes, segment: 0, to: address) == .sent { resent &+= 1 }
+        if path.send(bytes, segment: 0) == .sent { resent &+= 1 }
     }
 
     /// What the stream's own source says of it (RFC 3550 §6.4.1).
@@ -333,6 +333,6 @@ package final class ViewerStream {
             resendBudget + Double(count) * Limits.resendShare, Limits.resendBytes)
         let bytes = UnsafeRawBufferPointer(start: base, count: count)
         // A failure that is this viewer's alone (its network is unreachable) is left to its consent.
-        return socket.send(bytes, segment: segment, to: address) != .congested
+        return path.send(bytes, segment: segment) != .congested
     }
 }
