@@ -13,7 +13,8 @@ import Simulation
 
 struct Simulate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Simulate what stands outside Marsad.", subcommands: [Cameras.self, Past.self])
+        abstract: "Simulate what stands outside Marsad.",
+        subcommands: [Cameras.self, Past.self, Network.self])
 
     struct Cameras: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -111,7 +112,7 @@ struct SceneOptions: ParsableArguments {
 }
 
 /// Returns at SIGTERM or SIGINT.
-private func stopSignal() async {
+func stopSignal() async {
     let signals = [SIGTERM, SIGINT]
     for number in signals { signal(number, SIG_IGN) }
     await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
