@@ -54,7 +54,7 @@ let package = Package(
         floor("Protocols", "RTP", ["Primitives", nioCore]),
         floor("Protocols", "RTPFormats", ["Primitives", "RTP", "H26x", nioCore]),
         floor("Protocols", "SDP", ["Primitives", nioCore]),
-        floor("Protocols", "RTSP", ["Primitives", "SDP", "H26x", nioCore, crypto]),
+        floor("Protocols", "RTSP", ["Primitives", "RTP", "SDP", "H26x", nioCore, crypto]),
         floor("Protocols", "MP4", ["Primitives", "H26x", nioCore]),
         floor("Protocols", "Manifests", ["Primitives"]),
         .systemLibrary(name: "COpenSSL", path: "Sources/CSystem/COpenSSL"),

@@ -76,6 +76,9 @@ package struct Camera: Sendable, Equatable {
     package var address: Redacted<String>
     /// Where its sub-stream is, where it has one; sealed and never printed, like the first.
     package var subAddress: Redacted<String>?
+    /// Whether its sound is taken: only where somebody decided so, since laws on listening are stricter
+    /// than those on watching. It is never recorded.
+    package var hasAudio = false
     package var recordingMode: RecordingMode
     /// Days its recordings are kept; `nil` for the installation's default.
     package var retentionDays: Int?

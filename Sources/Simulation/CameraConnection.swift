@@ -13,6 +13,8 @@ final class CameraConnection: ChannelInboundHandler {
     private(set) var camera: Int?
     /// Where RTP goes; RTCP goes to the next one.
     private(set) var channelNumber: UInt8 = 0
+    /// Where its sound goes, for a viewer that wants it.
+    private(set) var audioChannelNumber: UInt8?
     var isWaitingForIDR = true
 
     private let hub: CameraHub
@@ -82,9 +84,10 @@ final class CameraConnection: ChannelInboundHandler {
         switch output {
         case .send(let bytes): send(bytes)
         case .describe(let path, let token): describe(path, token)
-        case .play(let path, let channel):
+        case .play(let path, let channel, let audioChannel):
             guard let index = hub.index(path: path) else { return close() }
             channelNumber = channel
+            audioChannelNumber = audioChannel
             hub.play(self, index)
         case .teardown: hub.stopPlaying(self)
         case .close: close()

@@ -4,6 +4,7 @@
 import H26x
 import NIOCore
 import Primitives
+import RTP
 import RTSP
 import SDP
 
@@ -25,6 +26,8 @@ final class CameraHub {
     /// The main streams, then the sub-streams: each is a camera to its readers.
     private var cameras: [SimulatedCamera]
     private let mainStreams: Int
+    /// The same for all cameras.
+    private var sound: SimulatedSound?
     private var faults: [CameraServer.Fault]
     /// Who plays each camera, by the camera's index.
     private var readers: [[CameraConnection]]
@@ -37,8 +40,9 @@ final class CameraHub {
 
     init(
         cameras mains: [SimulatedCamera], subStreams: [SimulatedCamera], clock: SimulatedClock,
-        faults: [Int: CameraServer.Fault], spread: Int?
+        faults: [Int: CameraServer.Fault], spread: Int?, sound: SimulatedSound? = nil
     ) {
+        self.sound = sound
         cameras = mains + subStreams
         mainStreams = mains.count
         self.clock = clock
@@ -76,9 +80,10 @@ final class CameraHub {
 
     func description(_ index: Int) -> SessionDescription {
         let sets = cameras[index].clip.parameterSets
+        let audio = sound == nil || index >= mainStreams ? [] : [Self.audio]
         return SessionDescription(
             name: "camera_\(cameras[index].number)",
-            media: [Self.media(sets)])
+            media: [Self.media(sets)] + audio)
     }
 
     private static func media(_ sets: ParameterSets) -> SessionDescription.Media {
@@ -88,6 +93,13 @@ final class CameraHub {
         }
         return .h265(payloadType: type, vps: vps, sps: sets.sps, pps: sets.pps)
     }
+
+    private static let audio = SessionDescription.Media(
+        kind: "audio", payloadTypes: [SimulatedSound.payloadType], control: "trackID=1",
+        rtpmap: [
+            SimulatedSound.payloadType: .init(
+                encoding: SimulatedSound.codec.encoding, clockRate: SimulatedSound.codec.clockRate)
+        ])
 
     /// Lets a connection have the camera's frames, from the next IDR on.
     func play(_ connection: CameraConnection, _ index: Int) {
@@ -127,6 +139,22 @@ final class CameraHub {
                 for reader in readers[index] { reader.sendWaiting(oneOf: spread) }
             }
         }
+        sendSound(at: now)
+    }
+
+    private func sendSound(at now: WallTime) {
+        guard var sound else { return }
+        if now - sound.nextWallTime > Self.maxLag * max(1, clock.speed) { sound.skip(to: now) }
+        while sound.nextWallTime <= now {
+            let packet = sound.packet()
+            for index in readers.indices where faults[index] == .none {
+                for reader in readers[index] where reader.isWritable {
+                    guard let channel = reader.audioChannelNumber else { continue }
+                    reader.send(ServerSession.interleaved(channel: channel, packet))
+                }
+            }
+        }
+        self.sound = sound
     }
 
     private func sendFrame(_ index: Int) {

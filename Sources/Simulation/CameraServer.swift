@@ -34,6 +34,8 @@ package final class CameraServer: Sendable {
         package var clips: [Clip]
         /// What their sub-streams play, likewise; without any, they have none.
         package var subClips: [Clip] = []
+        /// Whether the main streams have a tone beside their pictures.
+        package var hasAudio = false
         /// Asked for by Digest; `nil` leaves the cameras open.
         package var credentials: Credentials?
         /// Seeds SSRCs, first sequence numbers and timestamps; `nil` takes new ones each time.
@@ -104,7 +106,8 @@ package final class CameraServer: Sendable {
             cameras: cameras(settings.clips, seed: seed),
             subStreams: cameras(settings.subClips, seed: ~seed), clock: clock,
             faults: settings.faults,
-            spread: settings.spreadsPackets ? Self.spreadTicks : nil)
+            spread: settings.spreadsPackets ? Self.spreadTicks : nil,
+            sound: settings.hasAudio ? SimulatedSound(start: start, seed: seed) : nil)
         self.hub = .makeBoxSendingValue(hub, eventLoop: loop)
     }
 

@@ -21,6 +21,8 @@ struct CameraCommand: AsyncParsableCommand {
         var whip = false
         @Option(help: "The address of its sub-stream, for viewers on slow networks.")
         var sub: String?
+        @Flag(help: "Let viewers hear it; see what the law says first. Sound is not recorded.")
+        var audio = false
         @Option(help: "Its name.") var name: String
         @Option(help: "Its name in Arabic.") var nameAr = ""
         @Option(help: "The agency that owns it: capital letters, digits and _.") var source =
@@ -48,14 +50,14 @@ struct CameraCommand: AsyncParsableCommand {
                 try options.configuration().text("data"), world: world, exclusive: false)
             guard let id = CameraID(world.makeID()) else { return }
             let token = whip ? PublishToken.make(world: world) : nil
-            try await folder.cameras.put(
-                Camera(
-                    id: id, name: name, nameArabic: nameAr, source: source,
-                    origin: whip ? .whip : .rtsp, address: Redacted(url ?? ""),
-                    subAddress: sub.map { Redacted($0) },
-                    recordingMode: noRecording ? .off : .continuous,
-                    retentionDays: retentionDays, publishTokenHash: token.map(PublishToken.hash),
-                    createdAt: world.wallTime()))
+            var camera = Camera(
+                id: id, name: name, nameArabic: nameAr, source: source,
+                origin: whip ? .whip : .rtsp, address: Redacted(url ?? ""),
+                subAddress: sub.map { Redacted($0) },
+                recordingMode: noRecording ? .off : .continuous, retentionDays: retentionDays,
+                publishTokenHash: token.map(PublishToken.hash), createdAt: world.wallTime())
+            camera.hasAudio = audio
+            try await folder.cameras.put(camera)
             try show(id, token)
         }
 

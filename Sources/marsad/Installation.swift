@@ -154,6 +154,7 @@ struct Installation: Service {
                     onAccessUnit: viewers.receive, onInterruption: viewers.interrupted,
                     onEnd: viewers.end)
             ]
+            sinks[0].onAudio = viewers.receive
             if camera.recordingMode == .continuous {
                 let recorder = Recorder(camera: camera, shared: shared, eventLoop: loop)
                 sinks.append(

@@ -28,6 +28,7 @@ struct Simulate: AsyncParsableCommand {
         @Option(help: "USER:PASSWORD to ask for by Digest.") var credentials: String?
         @Flag(help: "Send each packet by itself, a frame's spread over its time.")
         var spreadPackets = false
+        @Flag(help: "Give them a tone beside their pictures.") var audio = false
         @OptionGroup var scenes: SceneOptions
         @Flag(help: "Print the ready line as JSON on stdout.") var json = false
 
@@ -38,6 +39,7 @@ struct Simulate: AsyncParsableCommand {
             var settings = CameraServer.Settings(
                 host: "127.0.0.1", port: rtspPort, count: count, clips: [],
                 credentials: try login())
+            settings.hasAudio = audio
             if clip.isEmpty {
                 settings.clips = try await scenes.clips(cameras: count)
                 settings.subClips = try await scenes.subClips(cameras: count)

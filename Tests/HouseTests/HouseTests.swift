@@ -72,7 +72,7 @@ enum House {
         "RTPFormats": ["Primitives", "RTP", "H26x"],
         "SDP": ["Primitives"],
         // H26x: a description is answered with parameter sets, not with text.
-        "RTSP": ["Primitives", "SDP", "H26x"],
+        "RTSP": ["Primitives", "RTP", "SDP", "H26x"],
         "MP4": ["Primitives", "H26x"],
         "Manifests": ["Primitives", "H26x"],
         "WebRTC": ["Primitives", "RTP", "SDP", "COpenSSL"],

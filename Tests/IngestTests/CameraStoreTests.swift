@@ -42,6 +42,7 @@ import Testing
             camera.name = "New name"
             camera.address = Redacted("rtsp://10.0.0.2/")
             camera.subAddress = Redacted("rtsp://10.0.0.2/sub")
+            camera.hasAudio = true
             camera.recordingMode = .off
             camera.retentionDays = nil
             camera.updatedAt = WallTime(microseconds: 2000)

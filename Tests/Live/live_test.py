@@ -165,10 +165,13 @@ def check_statuses(checks, server, camera, other):
     both = OFFER.replace("BUNDLE 0", "BUNDLE 0 1") + AUDIO
     for sentence, offer in [
         ("an offer without H.264", OFFER.replace("H264", "VP8")),
-        ("an offer with audio for a camera without sound", both),
         ("H.264 in packetization mode 0 alone", OFFER.replace("tion-mode=1", "tion-mode=0")),
     ]:
         refused(f"POST of {sentence}", 422, "UNPROCESSABLE", offer)
+    mute = server.ask("POST", path, both, token, Content_Type=SDP)
+    checks.check(mute.status == 201 and mute.text.count("a=inactive\r\n") == 1
+                 and "a=group:BUNDLE 0 1\r\n" in mute.text,
+                 "POST with audio for a camera without sound: that section is inactive", str(mute))
     refused("POST of a megabyte", 413, "PAYLOAD_TOO_LARGE", OFFER + "a=x\r\n" * 200_000)
     server.release(reservation)
     server.release(foreign)

@@ -9,7 +9,6 @@ import NIOPosix
 import Observability
 import Primitives
 import RTP
-import Synchronization
 import Testing
 import WebRTC
 

@@ -9,6 +9,8 @@ import NIOPosix
 import Observability
 import Primitives
 import RTP
+import RTPFormats
+import Synchronization
 import Testing
 import WebRTC
 
@@ -27,6 +29,7 @@ final class Viewer {
 
     let offer: String
     private(set) var packets: [Packet] = []
+    private(set) var sound: [Packet] = []
     private(set) var reports: [RTCPPacket] = []
     private(set) var keys: KeyingMaterial?
     private(set) var hasLeft = false
@@ -41,15 +44,31 @@ final class Viewer {
     private var opener: SRTPOpener?
     private var resendOpener: SRTPOpener?
     private var reportOpener: SRTCPOpener?
+    private var reportSealer: SRTCPSealer?
     private(set) var ssrc: SSRC?
+    private(set) var audioSSRC: SSRC?
+    private var audioOpener: SRTPOpener?
 
-    init(_ clock: ManualClock, _ transport: TransportAddress.Transport = .udp) throws {
+    init(
+        _ clock: ManualClock, _ transport: TransportAddress.Transport = .udp,
+        hasAudio: Bool = false
+    ) throws {
         self.clock = clock
         self.transport = transport
         receiver = try Receiver()
         local = ICECredentials(random: clock.world.random)
         let offer = ClientOffer(ice: local, fingerprint: try Self.identity.get().fingerprint)
-        self.offer = String(buffer: offer.serialize())
+        let text = String(buffer: offer.serialize())
+        guard hasAudio else {
+            self.offer = text
+            return
+        }
+        // The same transport, in a second section.
+        let audio =
+            "m=audio 9 UDP/TLS/RTP/SAVPF 0 8\r\na=recvonly\r\na=rtcp-mux\r\na=setup:actpass\r\n"
+            + "a=mid:sound\r\na=ice-ufrag:\(local.ufrag)\r\n"
+            + "a=ice-pwd:\(local.password.reveal())\r\n"
+        self.offer = text.replacing("BUNDLE 0", with: "BUNDLE 0 sound") + audio
     }
 
     func start(_ answer: ViewerAnswer) throws {
@@ -61,6 +80,7 @@ final class Viewer {
         if transport == .tcp { receiver = try Connection(port: port) }
         fingerprint = answer.fingerprint
         ssrc = answer.ssrc
+        audioSSRC = answer.description.section(.audio)?.ssrc
         ice = ICEClientAgent(
             local: local, remote: answer.ice, candidates: [address], at: clock.now,
             random: clock.world.random)
@@ -84,7 +104,9 @@ final class Viewer {
 
     func report(_ packets: [RTCPPacket]) throws {
         let keys = try #require(keys)
-        let sealer = try SRTCPSealer(profile: keys.profile, keys: keys.local)
+        // One for all reports: a number that comes again is taken for a replay.
+        let sealer = try reportSealer ?? SRTCPSealer(profile: keys.profile, keys: keys.local)
+        reportSealer = sealer
         receiver.send(try #require(sealer.seal(RTCPPacket.serialize(packets))), to: port)
     }
 
@@ -117,6 +139,12 @@ final class Viewer {
             return
         }
         let source = datagram.getInteger(at: datagram.readerIndex + 8, as: UInt32.self)
+        if let audioSSRC, source == audioSSRC.rawValue {
+            if let plain = try audioOpener?.open(datagram) {
+                sound.append(try Packet(validating: plain))
+            }
+            return
+        }
         let isResend = source != ssrc?.rawValue
         guard let plain = try (isResend ? resendOpener : opener)?.open(datagram) else { return }
         if !isResend { packets.append(try Packet(validating: plain)) }
@@ -140,6 +168,7 @@ final class Viewer {
             case .connected(let keys):
                 self.keys = keys
                 opener = try SRTPOpener(profile: keys.profile, keys: keys.remote)
+                audioOpener = try SRTPOpener(profile: keys.profile, keys: keys.remote)
                 resendOpener = try SRTPOpener(profile: keys.profile, keys: keys.remote)
                 reportOpener = try SRTCPOpener(profile: keys.profile, keys: keys.remote)
             case .failed, .closed: hasLeft = true
@@ -156,8 +185,18 @@ final class Rig {
     let id: CameraID
     private let loops: MultiThreadedEventLoopGroup
     private let camera: NIOLoopBound<LiveCamera>
+    private let sub: NIOLoopBound<LiveCamera>
     private(set) var film: Film
+    private var subFilm: Film
     private let loop: any EventLoop
+    private let heard = Wishes()
+
+    private final class Wishes: Sendable {
+        let list = Mutex<[Bool]>([])
+    }
+
+    /// The wishes for the sub-stream, in order.
+    var wishes: [Bool] { heard.list.withLock { $0 } }
 
     init(port: Int = 0, addresses: [String] = ["127.0.0.1"]) async throws {
         loops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
@@ -170,7 +209,14 @@ final class Rig {
         camera = try await loop.submit {
             NIOLoopBound(service.makeCamera(id, on: loop), eventLoop: loop)
         }.get()
+        sub = try await loop.submit { [heard] in
+            let sub = service.makeSubCamera(id, on: loop) { isWanted in
+                heard.list.withLock { $0.append(isWanted) }
+            }
+            return NIOLoopBound(sub, eventLoop: loop)
+        }.get()
         film = try Film()
+        subFilm = try Film(seed: 6)
         self.service = service
         self.id = id
         self.loop = loop
@@ -189,6 +235,28 @@ final class Rig {
         }
     }
 
+    func playSub(isIDR: Bool = false) async throws {
+        let unit = subFilm.unit(isIDR: isIDR, packets: 2)
+        let (sets, now) = (subFilm.sets, clock.now)
+        try await loop.submit { [sub] in sub.value.receive(unit, sets, at: now) }.get()
+    }
+
+    /// Packets of 20 ms of sound.
+    func sing(_ times: ClosedRange<Int64>) async throws {
+        for number in times {
+            let packet = AudioPacket(
+                codec: .pcma, payload: ByteBuffer(repeating: UInt8(number), count: 160),
+                time: number * 160, marker: false, wallTime: WallTime(microseconds: number))
+            let now = clock.now
+            try await loop.submit { [camera] in camera.value.receive(packet, at: now) }.get()
+        }
+    }
+
+    func interruptSub() async throws {
+        let now = clock.now
+        try await loop.submit { [sub] in sub.value.interrupted(.sourceLost, at: now) }.get()
+    }
+
     func interrupt() async throws {
         let now = clock.now
         try await loop.submit { [camera] in
@@ -202,10 +270,10 @@ final class Rig {
 
     /// A viewer that gets packets.
     func watch(
-        _ transport: TransportAddress.Transport = .udp
+        _ transport: TransportAddress.Transport = .udp, quality: StreamQuality = .auto
     ) async throws -> (viewer: Viewer, answer: ViewerAnswer) {
         let viewer = try Viewer(clock, transport)
-        let answer = try await service.open(id, offer: viewer.offer)
+        let answer = try await service.open(id, offer: viewer.offer, quality: quality)
         try viewer.start(answer)
         try until(viewer) { !viewer.packets.isEmpty }
         return (viewer, answer)
@@ -218,5 +286,13 @@ final class Rig {
             try #require(steps < 4000)
             try viewer.step()
         }
+    }
+}
+
+/// Numbers without a gap, and times that never go back.
+func expectRun(_ packets: [Packet]) {
+    for (packet, next) in zip(packets, packets.dropFirst()) {
+        #expect(next.sequenceNumber.distance(from: packet.sequenceNumber) == 1)
+        #expect(next.timestamp.distance(from: packet.timestamp) >= 0)
     }
 }

@@ -4,6 +4,7 @@
 import H26x
 import NIOCore
 import Primitives
+import RTP
 import RTSP
 import SDP
 import Testing
@@ -81,7 +82,9 @@ private struct Wire {
             codec: .h264, payloadType: 96, clockRate: 90_000,
             parameterSets: try ParameterSets(sps: sps, pps: pps))
         #expect(wire.clientOutputs == [.described(track), .playing])
-        #expect(wire.serverOutputs.last == .play(path: "/camera_1", channel: 0))
+        #expect(
+            wire.serverOutputs.last
+                == .play(path: "/camera_1", channel: 0, audioChannel: nil))
         let payload = ByteBuffer(bytes: [1, 2, 3])
         wire.client.receive(ServerSession.interleaved(channel: 0, payload), at: start)
         wire.client.receive(ServerSession.interleaved(channel: 1, payload), at: start)
@@ -90,6 +93,73 @@ private struct Wire {
         #expect(wire.clientOutputs.suffix(2) == [.rtp(payload), .rtcp(payload)])
         #expect(!wire.sent.joined().contains("s3cret"))
         #expect(wire.sent.contains { $0.contains("SHA-256") } == (password != nil))
+    }
+
+    private static func sound(_ types: [UInt8] = [0]) -> SessionDescription.Media {
+        SessionDescription.Media(
+            kind: "audio", payloadTypes: types, control: "trackID=1",
+            rtpmap: [97: .init(encoding: "opus", clockRate: 48_000, channels: 2)])
+    }
+
+    @Test(
+        "sound that is wanted comes beside the video",
+        arguments: [
+            ([0], AudioTrack(codec: .pcmu, payloadType: 0)),
+            ([8], AudioTrack(codec: .pcma, payloadType: 8)),
+            ([96, 97], AudioTrack(codec: .opus, payloadType: 97)),
+        ])
+    func sound(types: [UInt8], track: AudioTrack) throws {
+        var client = ClientSession(
+            url: try RTSPURL(parsing: "rtsp://cam/camera_1"), credentials: nil, userAgent: "test",
+            wantsAudio: true, nonce: { "0a1b2c" })
+        client.start(at: start)
+        var wire = Wire(client: client, server: server())
+        wire.sdp?.media.append(Self.sound(types))
+        wire.run()
+        #expect(wire.clientOutputs.suffix(2) == [.hasAudio(track), .playing])
+        #expect(
+            wire.serverOutputs.last == .play(path: "/camera_1", channel: 0, audioChannel: 2))
+        let payload = ByteBuffer(bytes: [1, 2, 3])
+        for channel in UInt8(0)...3 {
+            wire.client.receive(ServerSession.interleaved(channel: channel, payload), at: start)
+        }
+        wire.run()
+        #expect(wire.clientOutputs.suffix(3) == [.rtp(payload), .rtcp(payload), .audio(payload)])
+    }
+
+    @Test("sound that is not wanted, unknown or refused is left out, and the video plays")
+    func noSound() throws {
+        var wire = Wire(client: try client("rtsp://cam/1"), server: server())
+        wire.client.start(at: start)
+        wire.sdp?.media.append(Self.sound())
+        wire.run()
+        #expect(wire.clientOutputs.last == .playing)
+        #expect(wire.sent.count == 4)
+        var listening = ClientSession(
+            url: try RTSPURL(parsing: "rtsp://cam/1"), credentials: nil, userAgent: "test",
+            wantsAudio: true, nonce: { "0a1b2c" })
+        listening.start(at: start)
+        wire = Wire(client: listening, server: server())
+        wire.sdp?.media.append(Self.sound([99]))
+        wire.run()
+        #expect(wire.sent.count == 4)
+        #expect(wire.clientOutputs.last == .playing)
+        // The same session, whose camera refuses the second track.
+        let first = SessionDescription(name: "x", media: [.h264(sps: sps, pps: pps), Self.sound()])
+        var answers = [
+            "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n",
+            "RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Length: \(first.serialize().readableBytes)"
+                + "\r\n\r\n" + String(buffer: first.serialize()),
+            "RTSP/1.0 200 OK\r\nCSeq: 3\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n",
+            "RTSP/1.0 461 Unsupported Transport\r\nCSeq: 4\r\n\r\n",
+            "RTSP/1.0 200 OK\r\nCSeq: 5\r\n\r\n",
+        ]
+        var outputs: [ClientSession.Output] = []
+        while !answers.isEmpty {
+            listening.receive(ByteBuffer(string: answers.removeFirst()), at: start)
+            while let output = listening.pollOutput() { outputs.append(output) }
+        }
+        #expect(outputs.last == .playing)
     }
 
     @Test("keeps the session alive at half its timeout with the method the server offers")

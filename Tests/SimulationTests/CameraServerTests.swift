@@ -92,6 +92,26 @@ struct CameraServerTests {
         }
     }
 
+    @Test("a camera with sound sends a tone beside its pictures, in step with them")
+    func sound() async throws {
+        try await serving({ $0.hasAudio = true }) { _, base, group in
+            let viewing = try await CameraViewer.watch(
+                "\(base)/camera_1", frames: 20, group: group)
+            #expect(viewing.failure == nil)
+            // Two seconds of pictures, and up to half a second of waiting for the first of them.
+            #expect((90...135).contains(viewing.sound.count))
+            #expect(viewing.sound.allSatisfy { $0.readableBytes == 160 })
+            // G.711: 0xFF is silence, and the tone is none.
+            let loud = viewing.sound.first.map { $0.readableBytesView.count { $0 & 0x70 < 0x40 } }
+            #expect(loud ?? 0 > 80)
+        }
+        try await serving { _, base, group in
+            let viewing = try await CameraViewer.watch(
+                "\(base)/camera_1", frames: 5, group: group)
+            #expect(viewing.sound.isEmpty)
+        }
+    }
+
     @Test(
         "a viewer gets consecutive frames, whole, from an IDR on, with true times",
         arguments: [false, true])

@@ -13,6 +13,8 @@ import RTSP
 struct Viewing: Sendable {
     var units: [AccessUnit] = []
     var reports: [SenderReport] = []
+    /// Payloads of the sound.
+    var sound: [ByteBuffer] = []
     var lost = 0
     var failure: SessionFailure?
     var track: VideoTrack?
@@ -49,7 +51,7 @@ final class CameraViewer: ChannelInboundHandler {
                 channel.eventLoop.makeCompletedFuture {
                     let session = ClientSession(
                         url: target, credentials: credentials, userAgent: "test",
-                        nonce: { "0123456789abcdef" })
+                        wantsAudio: true, nonce: { "0123456789abcdef" })
                     try channel.pipeline.syncOperations.addHandler(
                         CameraViewer(session: session, frames: frames, done: done))
                 }
@@ -85,7 +87,11 @@ final class CameraViewer: ChannelInboundHandler {
             switch output {
             case .send(let bytes): context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
             case .described(let track): viewing.track = track
-            case .playing: break
+            case .playing, .hasAudio: break
+            case .audio(let bytes):
+                if let packet = try? Packet(validating: bytes) {
+                    viewing.sound.append(packet.payload)
+                }
             case .rtp(let bytes): receive(bytes)
             case .rtcp(let bytes):
                 for case .senderReport(let report) in (try? RTCPPacket.parse(compound: bytes)) ?? []

@@ -79,7 +79,7 @@ import WebRTC
         }
     }
 
-    @Test("audio is answered in the camera's codec, and refused when there is none")
+    @Test("audio is answered in the camera's codec, and its section idle when there is none")
     func audio() throws {
         let opus = AudioDescription(codec: .opus, ssrc: SSRC(rawValue: 99))
         let answer = try SDPSamples.viewing(SDPSamples.withAudio, audio: opus)
@@ -92,8 +92,17 @@ import WebRTC
         let law = AudioDescription(codec: .pcma, ssrc: SSRC(rawValue: 99))
         #expect(
             try SDPSamples.viewing(SDPSamples.withAudio, audio: law).audio?.codec.payloadType == 8)
-        #expect(throws: OfferError.unsupported("the camera has no audio")) {
-            try SDPSamples.viewing(SDPSamples.withAudio)
+        for mute in [
+            try SDPSamples.viewing(SDPSamples.withAudio),
+            try SDPSamples.viewing(
+                SDPSamples.withAudio.replacing("111 0 8", with: "111"), audio: law),
+        ] {
+            #expect(mute.audio == nil)
+            let text = String(buffer: mute.serialize())
+            #expect(text.contains("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"))
+            #expect(text.contains("a=mid:1\r\na=inactive\r\n"))
+            #expect(text.contains("a=group:BUNDLE 0 1\r\n"))
+            #expect(!text.contains("a=msid:camera_7 audio"))
         }
         #expect(try SDPSamples.viewing(SDPSamples.chromium, audio: opus).audio == nil)
     }

@@ -181,7 +181,8 @@ private func fuzzClient(_ input: ByteBuffer) {
         return
     }
     var session = ClientSession(
-        url: url, credentials: nil, userAgent: "Marsad", nonce: { "0123456789abcdef" })
+        url: url, credentials: nil, userAgent: "Marsad", wantsAudio: true,
+        nonce: { "0123456789abcdef" })
     var now = Instant(nanoseconds: 0)
     session.start(at: now)
     for piece in input.readableBytesView.split(

@@ -13,6 +13,10 @@ package enum Schema {
         Migration(number: 3, name: "sub-streams") { _ in
             ["ALTER TABLE cameras ADD COLUMN sub_rtsp_url TEXT"]
         },
+        Migration(number: 4, name: "audio") { dialect in
+            let integer = Types(dialect).integer
+            return ["ALTER TABLE cameras ADD COLUMN has_audio \(integer) NOT NULL DEFAULT 0"]
+        },
     ]
 
     /// Names of column types that the engines do not share.

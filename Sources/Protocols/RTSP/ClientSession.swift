@@ -56,9 +56,13 @@ package struct ClientSession: Sendable {
     package enum Output: Equatable, Sendable {
         case send(ByteBuffer)
         case described(VideoTrack)
+        /// The camera's sound comes too.
+        case hasAudio(AudioTrack)
         case playing
         case rtp(ByteBuffer)
         case rtcp(ByteBuffer)
+        /// An RTP packet of the audio track.
+        case audio(ByteBuffer)
         case failed(SessionFailure)
     }
 
@@ -66,6 +70,7 @@ package struct ClientSession: Sendable {
         case options
         case describe
         case setup
+        case setupAudio
         case play
         case keepAlive
         case teardown
@@ -93,6 +98,7 @@ package struct ClientSession: Sendable {
     private let credentials: Credentials?
     private let userAgent: String
     private let nonce: @Sendable () -> String
+    private let wantsAudio: Bool
 
     private var decoder = MessageDecoder()
     private var outputs = CircularBuffer<Output>()
@@ -109,19 +115,24 @@ package struct ClientSession: Sendable {
     private var nextKeepAlive: Instant?
     private var canGetParameter = false
     private var channel: UInt8?
+    private var audio: AudioOffer?
+    private var audioChannel: UInt8?
     private var isOver = false
 
     private static let answerTimeout = Duration.seconds(10)
 
-    /// - Parameter nonce: gives a new unguessable text for each signed request (cnonce, RFC 7616 §3.4).
+    /// - Parameters:
+    ///   - wantsAudio: sets the camera's sound up too, where it has some that viewers can play.
+    ///   - nonce: gives a new unguessable text for each signed request (cnonce, RFC 7616 §3.4).
     package init(
-        url: RTSPURL, credentials: Credentials?, userAgent: String,
+        url: RTSPURL, credentials: Credentials?, userAgent: String, wantsAudio: Bool = false,
         nonce: @escaping @Sendable () -> String
     ) {
         self.url = url.with(credentials: nil)
         self.credentials = credentials ?? url.credentials
         self.userAgent = userAgent
         self.nonce = nonce
+        self.wantsAudio = wantsAudio
         baseURL = self.url
         aggregateURL = self.url
         trackURL = self.url
@@ -145,6 +156,8 @@ package struct ClientSession: Sendable {
                         outputs.append(.rtp(payload))
                     } else if let channel, source == channel &+ 1 {
                         outputs.append(.rtcp(payload))
+                    } else if source == audioChannel {
+                        outputs.append(.audio(payload))
                     }
                 case .response(let response):
                     receive(response, at: now)
@@ -197,7 +210,7 @@ extension ClientSession {
         switch step {
         case .options: "OPTIONS"
         case .describe: "DESCRIBE"
-        case .setup: "SETUP"
+        case .setup, .setupAudio: "SETUP"
         case .play: "PLAY"
         case .keepAlive: "keep-alive"
         case .teardown: "TEARDOWN"
@@ -220,6 +233,9 @@ extension ClientSession {
         case .setup:
             target = trackURL
             headers.add("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")
+        case .setupAudio:
+            target = audio?.url ?? trackURL
+            headers.add("Transport", "RTP/AVP/TCP;unicast;interleaved=2-3")
         case .play:
             headers.add("Range", "npt=0.000-")
         case .keepAlive:
@@ -283,6 +299,8 @@ extension ClientSession {
             describe(response, at: now)
         case .setup:
             setup(response, at: now)
+        case .setupAudio:
+            setupAudio(response, at: now)
         case .play:
             nextKeepAlive = now + keepAliveInterval
             outputs.append(.playing)
@@ -294,6 +312,9 @@ extension ClientSession {
     private mutating func refuse(_ response: Response, _ exchange: Exchange, at now: Instant) {
         let reason = "the camera answered \(response.status) to \(Self.method(exchange.step))"
         switch (exchange.step, response.status) {
+        case (.setupAudio, _):
+            // Video without sound is better than neither.
+            send(.play, at: now)
         case (_, 403):
             fail(.authentication, reason)
         case (.keepAlive, 454):
@@ -371,6 +392,7 @@ extension ClientSession {
         baseURL = offer.baseURL
         aggregateURL = offer.aggregateURL
         trackURL = offer.trackURL
+        if wantsAudio { audio = AudioOffer(description: description, baseURL: baseURL) }
         outputs.append(.described(offer.track))
         send(.setup, at: now)
     }
@@ -381,6 +403,18 @@ extension ClientSession {
             return fail(.protocol, "the camera does not send over TCP")
         }
         channel = transport.channel ?? 0
+        send(audio == nil ? .play : .setupAudio, at: now)
+    }
+
+    private mutating func setupAudio(_ response: Response, at now: Instant) {
+        let transport = response.headers["Transport"].map(TransportHeader.init(parsing:))
+        let given = transport?.channel ?? 2
+        if let audio, transport?.isTCP ?? false, let channel, given != channel,
+            given != channel &+ 1
+        {
+            audioChannel = given
+            outputs.append(.hasAudio(audio.track))
+        }
         send(.play, at: now)
     }
 }

@@ -4,7 +4,8 @@
 package import NIOCore
 package import SDP
 
-/// One viewer's connection (RFC 2326 §A.2), interleaved TCP and one video track, without sockets.
+/// One viewer's connection (RFC 2326 §A.2), interleaved TCP, without sockets. The first section of a
+/// description is its video, a second one its audio, which a viewer may leave out.
 ///
 /// Digest is asked for with SHA-256 and MD5 when credentials are set; Basic is never offered.
 package struct ServerSession: Sendable {
@@ -13,8 +14,8 @@ package struct ServerSession: Sendable {
         case send(ByteBuffer)
         /// Call `answerDescribe` with this token; later requests wait for it.
         case describe(path: String, token: UInt64)
-        /// Send RTP on `channel` and RTCP on the next one.
-        case play(path: String, channel: UInt8)
+        /// Send RTP on `channel` and RTCP on the next one; likewise audio where it was set up.
+        case play(path: String, channel: UInt8, audioChannel: UInt8?)
         case teardown
         case close
     }
@@ -22,7 +23,10 @@ package struct ServerSession: Sendable {
     private struct Playback {
         /// The described path; it alone was authorized.
         var path: String
+        /// The path of the audio track.
+        var audioPath: String?
         var channel: UInt8?
+        var audioChannel: UInt8?
         var isPlaying = false
     }
 
@@ -64,7 +68,9 @@ package struct ServerSession: Sendable {
         guard let (expected, request) = waiting, expected == token else { return }
         waiting = nil
         if let sdp {
-            playback = Playback(path: Self.path(of: request))
+            let path = Self.path(of: request)
+            let audio = sdp.media.dropFirst().first?.control
+            playback = Playback(path: path, audioPath: audio.map { path + "/" + $0 })
             var headers = Headers()
             headers.add(
                 "Content-Base", request.uri.hasSuffix("/") ? request.uri : request.uri + "/")
@@ -136,18 +142,19 @@ extension ServerSession {
     }
 
     private mutating func setup(_ request: Request) {
-        guard var playback, playback.channel == nil else {
-            return respond(request, 455, "Method Not Valid in This State")
-        }
         let path = Self.path(of: request)
+        let isAudio = playback?.audioPath == path
+        guard var playback, !playback.isPlaying,
+            (isAudio ? playback.audioChannel : playback.channel) == nil
+        else { return respond(request, 455, "Method Not Valid in This State") }
         guard path == playback.path || path.hasPrefix(playback.path + "/") else {
             return respond(request, 404, "Not Found")
         }
         let offered = request.headers["Transport"].flatMap(TransportHeader.interleaved(in:))
         guard let offered else { return respond(request, 461, "Unsupported Transport") }
         // RTCP takes the next channel, so the last one cannot carry RTP.
-        let channel = min(offered.channel ?? 0, 254)
-        playback.channel = channel
+        let channel = min(offered.channel ?? (isAudio ? 2 : 0), 254)
+        if isAudio { playback.audioChannel = channel } else { playback.channel = channel }
         self.playback = playback
         var headers = Headers()
         headers.add("Transport", "RTP/AVP/TCP;unicast;interleaved=\(channel)-\(channel + 1)")
@@ -170,7 +177,9 @@ extension ServerSession {
         // Players repeat PLAY to resume; live media just go on.
         guard !playback.isPlaying else { return }
         self.playback?.isPlaying = true
-        outputs.append(.play(path: playback.path, channel: channel))
+        outputs.append(
+            .play(
+                path: playback.path, channel: channel, audioChannel: playback.audioChannel))
     }
 
     private func isAuthorized(_ request: Request) -> Bool {

@@ -12,13 +12,6 @@ package enum VideoCodec: Hashable, Sendable {
     case h265
 }
 
-/// A camera's audio codec.
-package enum AudioCodec: Hashable, Sendable {
-    case opus
-    case pcmu
-    case pcma
-}
-
 /// The video this server sends.
 package struct VideoDescription: Sendable {
     package var codec: VideoCodec
@@ -68,7 +61,9 @@ package struct Answer: Sendable {
         /// With the offer's payload type number, and the feedback both ends speak.
         package var codec: OfferedCodec
         package var hasReducedSizeRTCP: Bool
-        /// What we send; without it we receive.
+        /// Seen from us.
+        package var direction: MediaDirection
+        /// What we send.
         fileprivate var source: MediaSource?
         /// What the peer said it sends.
         package var remoteSSRC: SSRC?
@@ -76,7 +71,10 @@ package struct Answer: Sendable {
     }
 
     package var video: Section
+    /// Where sound flows.
     package var audio: Section?
+    /// The audio section of an offer, where no sound flows.
+    private var idle: Section?
     /// Our half of the DTLS handshake: `passive` is the server.
     package var setup: DTLSSetup
     package var remoteICE: ICECredentials
@@ -98,9 +96,9 @@ package struct Answer: Sendable {
     /// The DTLS endpoint is the server.
     package var isDTLSServer: Bool { setup == .passive }
 
-    /// The answer to a viewer (WHEP). A section that this camera cannot fill, like audio of a
-    /// camera without sound, makes the offer unsupported: a rejected or idle section would be a
-    /// partial session, which the draft forbids; such a client offers video alone.
+    /// The answer to a viewer (WHEP). Where the camera has no sound, or none in a codec of the offer,
+    /// the audio section is answered as inactive (RFC 8829 §5.3.1) and the video goes alone. A rejected
+    /// one, with port 0, would say the same; not every client can read it.
     package static func viewing(
         _ offer: Offer, video: VideoDescription, audio: AudioDescription? = nil,
         ice: ICECredentials, fingerprint: Fingerprint, candidates: [Candidate]
@@ -115,15 +113,19 @@ package struct Answer: Sendable {
         var answer = Answer(
             offer, video: Section(section, codec, source), ice: ice, fingerprint: fingerprint,
             candidates: candidates)
-        if let section = offer.description.section(.audio) {
-            guard let audio else { throw .unsupported("the camera has no audio") }
-            guard let codec = section.codec(for: audio.codec) else {
-                throw .unsupported("no payload type for the camera's audio")
-            }
+        guard let wanted = offer.description.section(.audio) else { return answer }
+        if let audio, let codec = wanted.codec(for: audio.codec) {
             let source = MediaSource(
                 ssrc: audio.ssrc, rtxSSRC: nil, cname: video.cname, streamID: video.streamID,
                 trackID: "audio")
-            answer.audio = Section(section, codec, source)
+            answer.audio = Section(wanted, codec, source)
+        } else {
+            guard let codec = wanted.codecs.first else {
+                throw .unsupported("an audio section without a codec")
+            }
+            var idle = Section(wanted, codec, nil)
+            idle.direction = .inactive
+            answer.idle = idle
         }
         return answer
     }
@@ -138,7 +140,7 @@ package struct Answer: Sendable {
             offer, video: Section(section, codec, nil), ice: ice, fingerprint: fingerprint,
             candidates: candidates)
         if let section = offer.description.section(.audio) {
-            let known = [AudioCodec.opus, .pcmu, .pcma].compactMap { section.codec(for: $0) }
+            let known = AudioCodec.allCases.compactMap { section.codec(for: $0) }
             guard let codec = known.first else {
                 throw .unsupported("no audio codec that can be recorded")
             }
@@ -166,7 +168,7 @@ package struct Answer: Sendable {
 
     /// The answer's SDP: the offer's sections in the offer's order, all candidates at once.
     package func serialize() -> ByteBuffer {
-        let sections = order.compactMap { $0 == .video ? video : audio }
+        let sections = order.compactMap { $0 == .video ? video : audio ?? idle }
         var attributes: [SessionDescription.Attribute] = []
         if isBundled {
             let mids = sections.map(\.mid).joined(separator: " ")
@@ -188,12 +190,13 @@ package struct Answer: Sendable {
 
     /// The body that answers an ICE restart (RFC 9725 §4.3.3): new credentials, all candidates.
     package func restartFragment(ice: ICECredentials) -> TrickleFragment {
-        let kind = order.first ?? .video
-        let mid = (kind == .audio ? audio?.mid : nil) ?? video.mid
+        let first = order.first == .audio ? audio ?? idle ?? video : video
         return TrickleFragment(
             ice: ice, isICELite: true,
             sections: [
-                .init(kind: kind.rawValue, mid: mid, candidates: candidates, isComplete: true)
+                .init(
+                    kind: first.kind.rawValue, mid: first.mid, candidates: candidates,
+                    isComplete: true)
             ])
     }
 }
@@ -211,6 +214,7 @@ extension Answer.Section {
         self.codec = codec
         hasReducedSizeRTCP = section.hasReducedSizeRTCP
         self.source = source
+        direction = source == nil ? .recvonly : .sendonly
         remoteSSRC = section.ssrc
         remoteRTXSSRC = section.rtxSSRC
         // Audio is not resent; a lost packet of 20 ms is concealed sooner.
@@ -231,7 +235,7 @@ extension Answer.Section {
             fmtp: [
                 codec.payloadType: codec.parameters.filter { Self.repeated.contains($0.key) }
             ],
-            attributes: [.init("mid", mid), .init(source == nil ? "recvonly" : "sendonly")])
+            attributes: [.init("mid", mid), .init(direction.rawValue)])
         if let rtx = codec.rtxPayloadType {
             media.payloadTypes.append(rtx)
             media.rtpmap[rtx] = .init(encoding: "rtx", clockRate: codec.clockRate)

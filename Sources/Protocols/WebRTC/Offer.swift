@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import NIOCore
+import RTP
 
 /// A WebRTC offer this server could answer (WHIP RFC 9725 §4.2, WHEP likewise).
 package struct Offer: Sendable {
@@ -50,13 +51,7 @@ extension PeerSection {
 
     /// The offered payload type for audio of this codec.
     func codec(for audio: AudioCodec) -> OfferedCodec? {
-        codecs.first { offered in
-            switch audio {
-            case .opus: offered.encoding == "OPUS" && offered.clockRate == 48_000
-            case .pcmu: offered.encoding == "PCMU" && offered.clockRate == 8000
-            case .pcma: offered.encoding == "PCMA" && offered.clockRate == 8000
-            }
-        }
+        codecs.first { $0.encoding == audio.encoding && $0.clockRate == audio.clockRate }
     }
 
     /// The same profile first, then constrained baseline, under which decoders take High as well;

@@ -5,6 +5,7 @@ package import Domain
 package import H26x
 import NIOCore
 package import Primitives
+package import RTPFormats
 import Synchronization
 
 /// What takes a camera's access units, on the camera's event loop. A sink never blocks and never fails:
@@ -14,6 +15,8 @@ package struct FeedSink {
     package var onInterruption: (GapReason, Instant) -> Void
     /// The camera is given up: finish what is open.
     package var onEnd: () -> Void
+    /// Takes the camera's sound, where it is wanted; most sinks are deaf.
+    package var onAudio: ((AudioPacket, Instant) -> Void)?
 
     package init(
         onAccessUnit: @escaping (AccessUnit, ParameterSets, Instant) -> Void,
@@ -62,6 +65,10 @@ package final class CameraFeed {
         for sink in sinks { sink.onAccessUnit(unit, parameterSets, now) }
         // The lock is taken at keyframes, not at each frame: nobody reads states more often.
         if unit.isIDR { publishStatus(unit, parameterSets, at: now) }
+    }
+
+    func publish(_ audio: AudioPacket, at now: Instant) {
+        for sink in sinks { sink.onAudio?(audio, now) }
     }
 
     func interrupted(_ reason: GapReason, at now: Instant) {

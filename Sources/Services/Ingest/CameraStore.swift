@@ -30,14 +30,16 @@ package struct CameraStore: Sendable {
             Statement(
                 """
                 INSERT INTO cameras (id, name, name_ar, source, origin, rtsp_url, sub_rtsp_url,
-                    recording_mode, retention_days, publish_token_sha256, created_at, updated_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    recording_mode, retention_days, publish_token_sha256, has_audio,
+                    created_at, updated_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_ar = excluded.name_ar,
                     source = excluded.source, origin = excluded.origin,
                     rtsp_url = excluded.rtsp_url, sub_rtsp_url = excluded.sub_rtsp_url,
                     recording_mode = excluded.recording_mode,
                     retention_days = excluded.retention_days,
                     publish_token_sha256 = excluded.publish_token_sha256,
+                    has_audio = excluded.has_audio,
                     updated_at = excluded.updated_at, deleted_at = NULL
                 """,
                 [
@@ -45,7 +47,7 @@ package struct CameraStore: Sendable {
                     .text(camera.source.rawValue), .text(camera.origin.rawValue), address,
                     DatabaseValue(subAddress), .text(camera.recordingMode.rawValue),
                     DatabaseValue(camera.retentionDays),
-                    DatabaseValue(camera.publishTokenHash),
+                    DatabaseValue(camera.publishTokenHash), DatabaseValue(camera.hasAudio),
                     .integer(camera.createdAt.microseconds),
                     .integer(camera.updatedAt.microseconds),
                 ]))
@@ -90,6 +92,7 @@ package struct CameraStore: Sendable {
             retentionDays: try row.optionalInteger("retention_days").map { Int($0) },
             publishTokenHash: try row.optionalText("publish_token_sha256"),
             createdAt: WallTime(microseconds: try row.integer("created_at")))
+        camera.hasAudio = try row.integer("has_audio") != 0
         camera.updatedAt = WallTime(microseconds: try row.integer("updated_at"))
         return camera
     }

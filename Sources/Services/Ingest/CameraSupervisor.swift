@@ -9,12 +9,14 @@ import NIOPosix
 import Observability
 import Primitives
 import RTP
+import RTPFormats
 import RTSP
 
 /// Owns a camera's connection and feed. Created, used and dropped on one event loop.
 final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
     private let camera: Camera
     private let address: Redacted<String>
+    private let wantsAudio: Bool
     private let feed: CameraFeed
     private let status: CameraStatus
     private let shared: IngestShared
@@ -45,6 +47,7 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
         case .main: address = camera.address
         case .sub: address = camera.subAddress ?? Redacted("")
         }
+        wantsAudio = camera.hasAudio && stream == .main
         self.status = status
         self.shared = shared
         self.eventLoop = eventLoop
@@ -157,6 +160,7 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
     private func open(_ address: SocketAddress, _ url: RTSPURL, attempt: UInt64) {
         let session = ClientSession(
             url: url, credentials: url.credentials, userAgent: "Marsad",
+            wantsAudio: wantsAudio,
             nonce: { [world = shared.world] in world.secureRandomBytes(8).hex })
         let handler = RTSPClientHandler(
             session: session,
@@ -233,6 +237,11 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
         logger.info("camera is delivering", metadata: ["event": "camera_active"])
         publish()
         armTimer()
+    }
+
+    func connectionReceived(_ audio: AudioPacket, attempt: UInt64, at now: Instant) {
+        guard machine.isCurrent(attempt) else { return }
+        feed.publish(audio, at: now)
     }
 
     func connectionDiscarded(reason: DiscardReason) {

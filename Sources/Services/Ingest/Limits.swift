@@ -17,6 +17,8 @@ package enum Limits {
     static let loginWindow = Duration.seconds(600)
     /// Connections being set up at once: a switch that comes back must not be met by 500 cameras' SYNs.
     static let connectsAtOnce = 50
+    /// Of an audio packet that fits every path to a viewer: more than a tenth of a second of G.711.
+    static let audioPayloadBytes = 1160
     package static let keyframeBytes = 1 << 20
     static let wallSampleInterval = Duration.seconds(1)
     /// The system's clock is followed where it is this far from the monotonic one, and left alone below.

@@ -5,6 +5,7 @@ import H26x
 import NIOCore
 import Primitives
 import RTP
+import RTPFormats
 import RTSP
 
 /// What the connection tells its supervisor, on the camera's event loop. The number of the attempt
@@ -13,6 +14,7 @@ protocol RTSPClientDelegate: AnyObject {
     func connectionIsPlaying(attempt: UInt64, at now: Instant)
     func connectionReceived(
         _ unit: AccessUnit, _ parameterSets: ParameterSets, attempt: UInt64, at now: Instant)
+    func connectionReceived(_ audio: AudioPacket, attempt: UInt64, at now: Instant)
     func connectionDiscarded(reason: DiscardReason)
     /// A unit was given another time than the camera's, whose clock jumped or went back.
     func connectionRestamped()
@@ -26,6 +28,7 @@ final class RTSPClientHandler: ChannelInboundHandler {
 
     private var session: ClientSession
     private var reception: VideoReception?
+    private var audioReception: AudioReception?
     private let ownSource: SSRC
     private var nextReport: Instant
     private let attempt: UInt64
@@ -119,12 +122,16 @@ final class RTSPClientHandler: ChannelInboundHandler {
                 wrote = true
             case .described(let described):
                 reception = VideoReception(track: described)
+            case .hasAudio(let track):
+                audioReception = AudioReception(track: track)
             case .playing:
                 delegate?.connectionIsPlaying(attempt: attempt, at: now)
             case .rtp(let bytes):
                 receive(rtp: bytes, at: now)
             case .rtcp(let bytes):
                 receive(rtcp: bytes, at: now)
+            case .audio(let bytes):
+                receive(audio: bytes, at: now)
             case .failed(let failure):
                 fail(CameraFailure(failure), context: context, at: now)
             }
@@ -139,6 +146,16 @@ final class RTSPClientHandler: ChannelInboundHandler {
         guard var unit = outcome.unit, let parameterSets = reception?.parameterSets else { return }
         unit.wallTime = wall.wallTime(at: now)
         delegate?.connectionReceived(unit, parameterSets, attempt: attempt, at: now)
+    }
+
+    private func receive(audio bytes: ByteBuffer, at now: Instant) {
+        do {
+            let packet = try audioReception?.receive(bytes, at: wall.wallTime(at: now))
+            guard let packet else { return }
+            delegate?.connectionReceived(packet, attempt: attempt, at: now)
+        } catch {
+            delegate?.connectionDiscarded(reason: .malformedPacket)
+        }
     }
 
     private func receive(rtcp bytes: ByteBuffer, at now: Instant) {

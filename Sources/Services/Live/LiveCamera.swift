@@ -5,7 +5,7 @@ package import Domain
 package import H26x
 import NIOCore
 package import Primitives
-import RTPFormats
+package import RTPFormats
 
 /// Takes a camera's units on the camera's loop and gives them, packetized once, to each loop with
 /// viewers. Nobody watching costs an array of references.
@@ -53,6 +53,7 @@ package final class LiveCamera {
     private let want: (Bool) -> Void
     private let onEnd: () -> Void
     private var isFirstOfConnection = true
+    private(set) var sound = LiveSound()
     /// The newest unit's RTP time, as viewers get it, and its wall time.
     private(set) var pair: LiveClock?
 
@@ -110,6 +111,10 @@ package final class LiveCamera {
         for watcher in watchers { watcher.run { $0.receive(burst, of: source) } }
     }
 
+    package func receive(_ audio: AudioPacket, at now: Instant) {
+        sound.receive(audio, of: source.camera, at: now)
+    }
+
     package func interrupted(_ reason: GapReason, at now: Instant) {
         cache.removeAll()
         window.removeAll()
@@ -123,6 +128,7 @@ package final class LiveCamera {
         let source = source
         for watcher in watchers { watcher.run { $0.ended(source) } }
         watchers = []
+        sound.end()
         cache.removeAll()
         onEnd()
     }
@@ -142,6 +148,10 @@ package final class LiveCamera {
         loop.run { $0.start(source, with: window) }
         if watchers.count == 1 { want(true) }
     }
+
+    func listen(from loop: LiveLoop.Handle) { sound.listen(from: loop) }
+
+    func unlisten(from loop: LiveLoop.Handle) { sound.unlisten(from: loop) }
 
     func unwatch(from loop: LiveLoop.Handle) {
         guard watchers.contains(where: { $0.index == loop.index }) else { return }

@@ -51,6 +51,7 @@ final class LiveLoop {
     private var routes: [TransportAddress: Route] = [:]
     /// The TCP connections of this loop's sessions, whichever loop they are read on.
     private var connections: [TransportAddress: LiveConnection] = [:]
+    let listeners = Listeners()
     private var groups: [LiveSource: ViewerGroup] = [:]
     private var ticker: RepeatedTask?
 
@@ -198,6 +199,18 @@ final class LiveLoop {
         let handle = Handle(self)
         camera.run { $0.watch(from: handle) }
         return group
+    }
+
+    func listen(_ stream: AudioStream, to camera: CameraID) {
+        guard listeners.add(stream, to: camera) else { return }
+        let handle = Handle(self)
+        shared.camera(LiveSource(camera))?.run { $0.listen(from: handle) }
+    }
+
+    func unlisten(_ stream: AudioStream, to camera: CameraID) {
+        guard listeners.remove(stream, from: camera) else { return }
+        let handle = Handle(self)
+        shared.camera(LiveSource(camera))?.run { $0.unlisten(from: handle) }
     }
 
     func session(_ id: String) -> LiveSession? { sessions[id] }

@@ -156,7 +156,8 @@ package final class LiveService: Sendable {
             try Offer(parsing: ByteBuffer(string: text))
         }
         guard let camera = shared.camera(LiveSource(cameraID)),
-            let sets = try? await camera.submit({ $0.parameterSets })
+            let (known, sound) = try? await camera.submit({ ($0.parameterSets, $0.sound.codec) }),
+            let sets = known
         else { throw .noPicture }
         guard (sets.sequence.maxNumReorderFrames ?? 0) == 0 else {
             throw MarsadError(.unprocessable, details: ["reason": "B_FRAMES", "use": "hls"])
@@ -165,6 +166,7 @@ package final class LiveService: Sendable {
         let world = shared.world
         let ssrc = SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
         let rtxSSRC = SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
+        let audioSSRC = SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
         let local = LiveShared.credentials(loop: loop.index, random: world.secureRandom)
         let answer = try Self.reading { () throws(OfferError) in
             try Answer.viewing(
@@ -172,11 +174,17 @@ package final class LiveService: Sendable {
                 video: VideoDescription(
                     codec: VideoCodec(sets.sequence), ssrc: ssrc, rtxSSRC: rtxSSRC,
                     cname: LiveShared.canonicalName, streamID: cameraID.rawValue),
-                ice: local, fingerprint: identity.fingerprint, candidates: candidates)
+                audio: sound.map { AudioDescription(codec: $0, ssrc: audioSSRC) }, ice: local,
+                fingerprint: identity.fingerprint, candidates: candidates)
         }
         let format = ViewerFormat(
             payloadType: answer.payloadType, rtxPayloadType: answer.rtxPayloadType, ssrc: ssrc,
             rtxSSRC: rtxSSRC)
+        let audio = sound.flatMap { codec in
+            answer.audio.map {
+                AudioFormat(codec: codec, payloadType: $0.codec.payloadType, ssrc: audioSSRC)
+            }
+        }
         let sub = shared.camera(LiveSource(cameraID, .sub))
         return try await begin(answer, local, .init(loop: loop, cameraID: cameraID)) {
             [shared] opening, loop, now in
@@ -196,7 +204,7 @@ package final class LiveService: Sendable {
                 },
                 onChange: shared.metrics.switched, now: shared.world.now)
             return ViewerSession(
-                opening, format: format, group: group,
+                opening, format: format, audio: audio, group: group,
                 policy: QualityPolicy(quality, hasSub: sub != nil, at: now), choice: choice,
                 at: now)
         }

@@ -18,6 +18,8 @@ final class ViewerSession: LiveSession {
     private let choice: Choice
     private var policy: QualityPolicy
     private var congestions: UInt64 = 0
+    private let audioFormat: AudioFormat?
+    private var audio: (stream: AudioStream, leave: () -> Void)?
     private var stream: ViewerStream?
     private var answered = AnsweredNumbers()
     private var nextReport: Instant
@@ -31,10 +33,11 @@ final class ViewerSession: LiveSession {
 
     /// - Parameter group: the viewers that this one is to join; it waits for this one from now on.
     init(
-        _ opening: Opening, format: ViewerFormat, group: ViewerGroup, policy: QualityPolicy,
-        choice: Choice, at now: Instant
+        _ opening: Opening, format: ViewerFormat, audio: AudioFormat?, group: ViewerGroup,
+        policy: QualityPolicy, choice: Choice, at now: Instant
     ) {
         self.format = format
+        audioFormat = audio
         self.group = group
         self.policy = policy
         self.choice = choice
@@ -54,12 +57,20 @@ final class ViewerSession: LiveSession {
             firstSequence: UInt16(truncatingIfNeeded: random))
         self.stream = stream
         group.join(stream)
+        if let audioFormat {
+            let audio = try AudioStream(
+                format: audioFormat, keys: keys, path: path, scratch: loop.scratch,
+                random: loop.shared.world.random())
+            loop.listen(audio, to: cameraID)
+            self.audio = (audio, { [weak loop, cameraID] in loop?.unlisten(audio, to: cameraID) })
+        }
         report(at: now)
     }
 
     override func moved(to path: MediaPath) {
         self.path = path
         stream?.path = path
+        audio?.stream.path = path
     }
 
     /// What a report of the viewer asks for.
@@ -133,13 +144,19 @@ final class ViewerSession: LiveSession {
 
     private func report(at now: Instant) {
         nextReport = now + Limits.senderReportInterval
-        guard let stream, let newest = group.window.last, let wallTime = newest.wallTime else {
-            return
+        guard let stream else { return }
+        var reports: [RTCPPacket] = []
+        if let newest = group.window.last, let wallTime = newest.wallTime {
+            reports += [
+                stream.senderReport(at: wallTime, decodeTime: newest.decodeTime),
+                .sdes(ssrc: format.ssrc, cname: LiveShared.canonicalName),
+            ]
         }
-        peer.send([
-            stream.senderReport(at: wallTime, decodeTime: newest.decodeTime),
-            .sdes(ssrc: format.ssrc, cname: LiveShared.canonicalName),
-        ])
+        if let audio, let report = audio.stream.senderReport {
+            let ssrc = audio.stream.format.ssrc
+            reports += [report, .sdes(ssrc: ssrc, cname: LiveShared.canonicalName)]
+        }
+        if !reports.isEmpty { peer.send(reports) }
     }
 
     override func ended(_ metrics: LiveMetrics, at now: Instant) {
@@ -147,6 +164,7 @@ final class ViewerSession: LiveSession {
         group.leave(stream, at: now)
         next?.leave(stream, at: now)
         next = nil
+        audio?.leave()
         if let stream { metrics.add(stream) }
     }
 }
