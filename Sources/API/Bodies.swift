@@ -44,8 +44,10 @@ struct StreamBody: Encodable {
     var frames: UInt64
     var gaps: UInt64
     var lastFrame: String?
+    var sub: SubStreamBody?
 
     init(_ state: StreamState) {
+        sub = state.sub.map(SubStreamBody.init)
         status = state.status.rawValue
         connectTime = state.connectedAt?.description
         lastError = state.lastError
@@ -56,6 +58,21 @@ struct StreamBody: Encodable {
         frames = state.frames
         gaps = state.gaps
         lastFrame = state.lastFrameAt?.description
+    }
+}
+
+/// A camera's sub-stream, while a viewer needs it.
+struct SubStreamBody: Encodable {
+    var status: String
+    var lastError: String?
+    var bitrateKbps: Int
+    var resolution: String?
+
+    init(_ state: SubStreamState) {
+        status = state.status.rawValue
+        lastError = state.lastError
+        bitrateKbps = state.bitsPerSecond / 1000
+        resolution = state.width > 0 ? "\(state.width)x\(state.height)" : nil
     }
 }
 

@@ -569,6 +569,10 @@ async def check_quality(checks, server, camera, seed):
                      "one who loses a quarter of all packets is moved to the sub-stream within 10 s",
                      f"{took:.1f} s")
         checks.check(await viewer.sees(small, 20), "… and sees it", str(viewer.sizes))
+        streams = [c["stream"] for c in await asyncio.to_thread(server.cameras)
+                   if c["id"] == camera["id"]]
+        checks.check(streams[0].get("sub", {}).get("resolution") == f"{small[0]}x{small[1]}",
+                     "… and the camera's state shows it", str(streams))
         relay.LOSS = 0
         back = await viewer.sees(large, 40)
         checks.check(back is not None, "… and the main stream again when the loss is over",
