@@ -144,6 +144,23 @@ import Testing
         }
     }
 
+    @Test("readers that knew the schema before a migration see its columns after it")
+    func readers() async throws {
+        let file = try TemporaryDatabase()
+        let engine = try SQLiteEngine(path: file.path)
+        let first = Migration(number: 1, name: "first") { _ in
+            ["CREATE TABLE things (id TEXT)", "INSERT INTO things VALUES ('a')"]
+        }
+        let second = Migration(number: 2, name: "second") { _ in
+            ["ALTER TABLE things ADD COLUMN size INTEGER NOT NULL DEFAULT 7"]
+        }
+        try await Migrator(engine: engine, migrations: [first]).migrate(at: Self.now)
+        _ = try await engine.query(Statement("SELECT id FROM things"))
+        try await Migrator(engine: engine, migrations: [first, second]).migrate(at: Self.now)
+        let row = try await engine.query(Statement("SELECT * FROM things")).first
+        #expect(try row?.integer("size") == 7)
+    }
+
     @Test("undoes a step that fails halfway")
     func halfway() async throws {
         let file = try TemporaryDatabase()

@@ -78,15 +78,19 @@ package struct SQLiteEngine: DatabaseEngine {
     ) throws -> StatementOutcome {
         let prepared = try database.cachedStatement(sql: statement.sql)
         let changesBefore = database.totalChangesCount
-        let columns = Row.Columns(prepared.columnNames)
         let arguments = StatementArguments(statement.values.map(argument))
         var rows: [Row] = []
-        if columns.names.isEmpty {
+        if prepared.columnCount == 0 {
             try prepared.execute(arguments: arguments)
         } else {
             let cursor = try GRDB.Row.fetchCursor(prepared, arguments: arguments)
+            // Named after the first step: only then SQLite notices that another connection has changed
+            // the schema since this one read it, as a migration does, and what `*` stands for.
+            var columns: Row.Columns?
             while let row = try cursor.next() {
-                rows.append(Row(columns: columns, values: row.databaseValues.map(value)))
+                let named = columns ?? Row.Columns(prepared.columnNames)
+                columns = named
+                rows.append(Row(columns: named, values: row.databaseValues.map(value)))
             }
         }
         let changes = database.totalChangesCount - changesBefore
