@@ -276,3 +276,11 @@ func expectContinuous(_ packets: [Packet], _ film: Film, _ comment: Comment? = n
         #expect(packet.payloadType == 96, comment)
     }
 }
+
+extension ViewerStream {
+    /// A report of a lost picture; whether it is answered at once.
+    func losesPicture(at now: Instant) -> Bool {
+        lostPicture(at: now)
+        return takeReplay(at: now)
+    }
+}

@@ -56,6 +56,36 @@ import WebRTC
         try await rig.stop()
     }
 
+    @Test("what a viewer was sent, and lost, shows in the metrics while it watches")
+    func counts() async throws {
+        let rig = try await Rig()
+        try await rig.play(3, isIDR: true)
+        let (viewer, answer) = try await rig.watch()
+        try rig.until(viewer) { viewer.packets.count == 9 }
+        let (own, media) = (SSRC(rawValue: 1), try #require(viewer.ssrc))
+        let block = ReportBlock(
+            ssrc: media, fractionLost: 64, cumulativeLost: 0, extendedHighestSequence: 0,
+            jitter: 0)
+        try viewer.report([
+            .receiverReport(ReceiverReport(ssrc: own, reports: [block])),
+            .nack(GenericNACK(sender: own, media: media, lost: [viewer.packets[4].sequenceNumber])),
+        ])
+        func shows(_ lines: [String]) throws {
+            try rig.until(viewer) {
+                let text = rig.registry.render()
+                return lines.allSatisfy { text.contains("\n" + $0 + "\n") }
+            }
+        }
+        rig.clock.advance(.seconds(2))
+        try shows([
+            "cctv_webrtc_packets_sent_total 9", "cctv_webrtc_retransmits_total 1",
+            "cctv_webrtc_loss_ratio 0.25",
+        ])
+        #expect(await rig.service.close(answer.sessionID))
+        try shows(["cctv_webrtc_packets_sent_total 9", "cctv_webrtc_loss_ratio 0"])
+        try await rig.stop()
+    }
+
     @Test("a camera without a picture is no camera to watch; a bad offer is refused")
     func refusals() async throws {
         let rig = try await Rig()

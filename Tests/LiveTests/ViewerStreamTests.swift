@@ -71,9 +71,9 @@ import WebRTC
         expectContinuous(packets, film)
         let start = film.bursts[10].firstPacket
         #expect(numbers(packets) == Array(start..<film.bursts[39].endPacket))
-        #expect(viewer.stream.packetsSent == UInt64(packets.count))
+        #expect(viewer.stream.counts.packets == UInt64(packets.count))
         let bytes = viewer.datagrams.reduce(0) { $0 + $1.readableBytes }
-        #expect(viewer.stream.bytesSent == UInt64(bytes))
+        #expect(viewer.stream.counts.bytes == UInt64(bytes))
         let report = viewer.stream.senderReport(at: WallTime(microseconds: 0), decodeTime: 0)
         guard case .senderReport(let sent) = report else { return }
         #expect(sent.packetCount == UInt32(packets.count))
@@ -85,7 +85,7 @@ import WebRTC
         play(5)
         #expect(try join(viewer).isEmpty)
         #expect(viewer.stream.flow == .waiting)
-        #expect(!viewer.stream.mayReplay(at: Instant(nanoseconds: 0)))
+        #expect(!viewer.stream.losesPicture(at: Instant(nanoseconds: 0)))
         play(3, to: [viewer])
         #expect(try viewer.take().packets.isEmpty)
         play(3, isIDR: true, to: [viewer])
@@ -113,7 +113,7 @@ import WebRTC
         #expect(numbers(packets) == Array(0..<(try #require(window.last).endPacket)))
     }
 
-    @Test("a viewer whose place was cut from the window begins anew with the next keyframe")
+    @Test("a viewer whose place was cut from the window goes on with the newest keyframe in it")
     func tooSlow() throws {
         let viewer = try watched()
         play(10, isIDR: true, packets: 10)
@@ -122,11 +122,13 @@ import WebRTC
         var packets = try viewer.take().packets
         play(60, isIDR: true)
         play(60, isIDR: true)
-        #expect(!viewer.stream.catchUp(window, packets: 32))
-        #expect(viewer.stream.flow == .waiting)
-        play(2, isIDR: true, to: [viewer])
+        while viewer.stream.catchUp(window, packets: 32) {}
+        play(2, to: [viewer])
         packets += try viewer.take().packets
         expectContinuous(packets, film)
+        let start = try #require(window.startFrame.flatMap { window.burst(frame: $0) })
+        #expect(numbers(packets).contains(start.firstPacket))
+        #expect(numbers(packets).last == (try #require(window.last).endPacket) - 1)
     }
 
     @Test("a lost picture is answered with the group once a second, times go on rising")
@@ -139,13 +141,18 @@ import WebRTC
         film.period = 1500
         for _ in 0..<3 {
             play(2, to: [viewer])
-            #expect(viewer.stream.mayReplay(at: now))
-            #expect(!viewer.stream.mayReplay(at: now + .milliseconds(999)))
+            #expect(viewer.stream.losesPicture(at: now))
+            // An echo of the loss that is being answered.
+            #expect(!viewer.stream.losesPicture(at: now + .milliseconds(200)))
+            #expect(viewer.stream.replayDue == nil)
+            // Another one, which is not forgotten.
+            #expect(!viewer.stream.losesPicture(at: now + .milliseconds(300)))
+            #expect(!viewer.stream.takeReplay(at: now + .milliseconds(999)))
             packets += try viewer.take().packets
             let again = try join(viewer)
             #expect(numbers(again) == Array(0..<(try #require(window.last).endPacket)))
             packets += again
-            #expect(viewer.stream.mayReplay(at: now + .seconds(1)))
+            #expect(viewer.stream.takeReplay(at: now + .seconds(1)))
             now = now + .seconds(2)
         }
         play(5, to: [viewer])
@@ -180,9 +187,9 @@ import WebRTC
         sender.isFull = true
         play(1, packets: 4, to: [viewer])
         #expect(viewer.stream.flow == .waiting)
-        #expect(viewer.stream.congestions == 1)
+        #expect(viewer.stream.counts.congestions == 1)
         play(2, to: [viewer])
-        #expect(viewer.stream.congestions == 1)
+        #expect(viewer.stream.counts.congestions == 1)
         sender.isFull = false
         play(2, to: [viewer])
         #expect(try viewer.take().packets.isEmpty)
@@ -199,7 +206,7 @@ import WebRTC
         #expect(mended.count == missing)
         packets += after
         // The group that was cut short is not taken up again.
-        #expect(viewer.stream.resent == UInt64(missing))
+        #expect(viewer.stream.counts.resends == UInt64(missing))
     }
 
     @Test("a full socket while a viewer catches up sends it back to waiting")
@@ -300,7 +307,7 @@ import WebRTC
         for (resend, next) in zip(resends, resends.dropFirst()) {
             #expect(next.sequenceNumber.distance(from: resend.sequenceNumber) == 1)
         }
-        #expect(viewer.stream.resent == 4)
+        #expect(viewer.stream.counts.resends == 4)
         // What was not sent yet, or before the first packet, is not resent.
         let last = try #require(packets.last).sequenceNumber
         let before = packets[0].sequenceNumber.advanced(by: -1)
@@ -359,7 +366,7 @@ import WebRTC
                 resent += try viewer.take().resends.reduce(0) { $0 + $1.payload.readableBytes }
             }
         }
-        let limit = 24_000 + Double(viewer.stream.bytesSent) / 4
+        let limit = 24_000 + Double(viewer.stream.counts.bytes) / 4
         #expect(Double(resent) <= limit * 1.01)
         #expect(Double(resent) > limit * 0.9)
     }
@@ -379,6 +386,40 @@ import WebRTC
         #expect(sender.socket.canSegment)
     }
 
+    @Test("a keyframe on its way mends a lost picture as well as a replay would")
+    func mended() throws {
+        let viewer = try watched()
+        let now = Instant(nanoseconds: 0)
+        play(5, isIDR: true)
+        _ = try join(viewer)
+        #expect(viewer.stream.losesPicture(at: now))
+        viewer.stream.lostPicture(at: now + .milliseconds(500))
+        #expect(viewer.stream.replayDue == now + .seconds(1))
+        play(1, to: [viewer])
+        #expect(viewer.stream.replayDue != nil)
+        play(1, isIDR: true, to: [viewer])
+        #expect(viewer.stream.replayDue == nil)
+    }
+
+    @Test("a large keyframe that is caught up with goes out in parts, too")
+    func catchesUpInParts() throws {
+        let viewer = try watched()
+        play(1, isIDR: true, packets: 40)
+        play(3)
+        viewer.stream.begin(with: window)
+        var sizes: [Int] = []
+        var packets: [Packet] = []
+        while viewer.stream.catchUp(window, packets: 8) {
+            let some = try viewer.take().packets
+            sizes.append(some.count)
+            packets += some
+        }
+        packets += try viewer.take().packets
+        #expect(sizes.allSatisfy { $0 == 8 })
+        expectContinuous(packets, film)
+        #expect(numbers(packets) == Array(0..<(try #require(window.last).endPacket)))
+    }
+
     @Test("a viewer's unreachable network is no congestion")
     func unreachable() throws {
         let viewer = try watched()
@@ -387,7 +428,7 @@ import WebRTC
         viewer.stream.path = .datagrams(
             sender.socket, TransportAddress(ipv4: 0xFFFF_FFFF, port: 9))
         play(2, to: [viewer])
-        #expect(viewer.stream.congestions == 0)
+        #expect(viewer.stream.counts.congestions == 0)
         viewer.stream.path = .datagrams(sender.socket, viewer.receiver.address)
         play(1, to: [viewer])
         #expect(try viewer.take().packets.count == 3)

@@ -16,7 +16,15 @@ enum Limits {
     /// A unit of more packets goes out in parts, so that a keyframe does not overrun a network's queues.
     static let packetsPerPart = 32
     static let pauseBetweenParts = Duration.milliseconds(3)
-    static let pauseInCatchUp = Duration.milliseconds(1)
+    /// What a viewer missed is sent step by step, within about so many steps and its keyframe within so
+    /// many, but no slower than so many packets a step, and faster the longer it takes. All at once, it
+    /// would overrun the queues of small links and the buffers of players, and a loss in it could not
+    /// be made good before they give up.
+    static let pauseInCatchUp = Duration.milliseconds(4)
+    static let catchUpSteps = 100
+    static let keyframeSteps = 25
+    static let packetsPerCatchUp = 4
+    static let stepsPerFasterCatchUp = 8
     /// Before a connection that is behind is tried again.
     static let pauseWhenFull = Duration.milliseconds(20)
     /// Units of the past kept for resends beside the present group of pictures.
@@ -34,8 +42,12 @@ enum Limits {
     /// A loop without viewers of a camera stops watching it after this.
     static let idleGroup = Duration.seconds(10)
     static let senderReportInterval = Duration.seconds(2)
+    /// How often sessions add what they counted to the metrics.
+    static let countInterval = Duration.seconds(2)
     /// Between two answers to a viewer's picture loss indications.
     static let replayInterval = Duration.seconds(1)
+    /// A loss reported sooner than this after a replay began is the one that it answers.
+    static let replayEcho = Duration.milliseconds(250)
     /// Share of what is sent that may be resent, and what a new viewer may ask at once.
     static let resendShare = 0.25
     static let firstResendBytes = 24_000.0

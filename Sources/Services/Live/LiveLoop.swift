@@ -54,6 +54,7 @@ final class LiveLoop {
     let listeners = Listeners()
     private var groups: [LiveSource: ViewerGroup] = [:]
     private var ticker: RepeatedTask?
+    private var nextCount: Instant?
 
     /// Whose packets come from an address. The kernel spreads one port's datagrams over all loops'
     /// sockets by address, so a session's may arrive anywhere.
@@ -297,7 +298,9 @@ final class LiveLoop {
             connections[connection.address] = nil
             connection.close()
         }
-        session.ended(shared.metrics, at: now)
+        session.ended(at: now)
+        session.count(into: shared.metrics)
+        shared.metrics.add(session.peer.discards)
         shared.ended(session.id, reason)
     }
 
@@ -308,6 +311,10 @@ final class LiveLoop {
         for session in sessions.values.filter({ $0.isDue(at: now) }) {
             session.advance(to: now)
             drain(session, at: now)
+        }
+        if nextCount.map({ $0 <= now }) ?? true {
+            nextCount = now + Limits.countInterval
+            for session in sessions.values { session.count(into: shared.metrics) }
         }
         for (source, group) in groups where group.isIdle(at: now) {
             groups[source] = nil

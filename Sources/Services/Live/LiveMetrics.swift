@@ -4,9 +4,10 @@
 import Domain
 import Observability
 import RTPFormats
+import Synchronization
 import WebRTC
 
-/// Handles are made once; what a session counted is added when it ends.
+/// Handles are made once; what sessions counted is added every few seconds and when they end.
 final class LiveMetrics: Sendable {
     /// Why a datagram was passed over in silence.
     enum Discard: String, CaseIterable {
@@ -27,6 +28,14 @@ final class LiveMetrics: Sendable {
         case unknownSession = "unknown_session"
     }
 
+    /// What a publisher's stream counted.
+    struct Reception: Equatable {
+        var received: UInt64 = 0
+        var lost: UInt64 = 0
+        var requested: UInt64 = 0
+        var keyframes: UInt64 = 0
+    }
+
     private let registry: MetricsRegistry
     private let connected: Gauge
     private let connecting: Gauge
@@ -34,6 +43,9 @@ final class LiveMetrics: Sendable {
     private let resends: Counter
     private let congestions: Counter
     private let switches: [CameraStream: Counter]
+    private let replays: Counter
+    private let lossRatio: Gauge
+    private let losses = Mutex((sum: 0.0, viewers: 0))
     private let received: Counter
     private let lost: Counter
     private let requested: Counter
@@ -52,7 +64,7 @@ final class LiveMetrics: Sendable {
         connected = sessions("connected")
         connecting = sessions("connecting")
         packets = registry.counter(
-            "cctv_webrtc_packets_sent_total", help: "RTP packets sent to viewers that have left.")
+            "cctv_webrtc_packets_sent_total", help: "RTP packets sent to viewers, without resends.")
         resends = registry.counter(
             "cctv_webrtc_retransmits_total", help: "RTP packets resent on request.")
         congestions = registry.counter(
@@ -65,9 +77,15 @@ final class LiveMetrics: Sendable {
                 labels: ["direction": direction])
         }
         self.switches = [.main: switches("up"), .sub: switches("down")]
+        replays = registry.counter(
+            "cctv_webrtc_replays_total",
+            help: "Groups of pictures sent again to viewers that lost their picture.")
+        lossRatio = registry.gauge(
+            "cctv_webrtc_loss_ratio",
+            help: "Packets lost on the way to viewers, 0 to 1: the mean of their newest reports.")
         received = registry.counter(
             "cctv_webrtc_packets_received_total",
-            help: "RTP packets received from publishers that have left.")
+            help: "RTP packets received from publishers.")
         lost = registry.counter(
             "cctv_webrtc_packets_lost_total",
             help: "RTP packets of publishers that never came, resends included.")
@@ -114,17 +132,30 @@ final class LiveMetrics: Sendable {
         ).increment()
     }
 
-    func add(_ stream: ViewerStream) {
-        packets.increment(by: stream.packetsSent)
-        resends.increment(by: stream.resent)
-        congestions.increment(by: stream.congestions)
+    func add(_ counts: ViewerStream.Counts, since last: ViewerStream.Counts) {
+        packets.increment(by: counts.packets &- last.packets)
+        resends.increment(by: counts.resends &- last.resends)
+        congestions.increment(by: counts.congestions &- last.congestions)
+        replays.increment(by: counts.replays &- last.replays)
     }
 
-    func add(_ stream: PublisherStream) {
-        received.increment(by: stream.received)
-        lost.increment(by: stream.lost)
-        requested.increment(by: stream.requested)
-        keyframes.increment(by: stream.keyframesRequested)
+    func add(_ counts: Reception, since last: Reception) {
+        received.increment(by: counts.received &- last.received)
+        lost.increment(by: counts.lost &- last.lost)
+        requested.increment(by: counts.requested &- last.requested)
+        keyframes.increment(by: counts.keyframes &- last.keyframes)
+    }
+
+    /// A viewer's newest report of its loss, in place of the one before; `nil` before the first, and
+    /// after its end.
+    func loss(from last: Double?, to newest: Double?) {
+        guard last != newest else { return }
+        let mean = losses.withLock { losses in
+            losses.sum += (newest ?? 0) - (last ?? 0)
+            losses.viewers += (newest == nil ? 0 : 1) - (last == nil ? 0 : 1)
+            return losses.viewers > 0 ? max(0, losses.sum / Double(losses.viewers)) : 0
+        }
+        lossRatio.set(mean)
     }
 
     func add(_ counts: PeerSession.Discards) {
@@ -132,6 +163,14 @@ final class LiveMetrics: Sendable {
         discards[.srtp]?.increment(by: counts.srtp.values.reduce(0, &+))
         discards[.unexpected]?.increment(by: counts.unexpected)
         discards[.malformedReport]?.increment(by: counts.malformedReports)
+    }
+}
+
+extension LiveMetrics.Reception {
+    init(_ stream: PublisherStream) {
+        self.init(
+            received: stream.received, lost: stream.lost, requested: stream.requested,
+            keyframes: stream.keyframesRequested)
     }
 }
 

@@ -62,6 +62,9 @@ class LiveSession {
     /// Does what is due.
     func advance(to now: Instant) { peer.advance(to: now) }
 
-    /// It is over; what it counted goes to `metrics`.
-    func ended(_ metrics: LiveMetrics, at now: Instant) { metrics.add(peer.discards) }
+    /// Adds what it counted since the last time.
+    func count(into metrics: LiveMetrics) {}
+
+    /// It is over.
+    func ended(at now: Instant) {}
 }

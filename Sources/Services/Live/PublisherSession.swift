@@ -36,6 +36,7 @@ final class PublisherSession: LiveSession {
     private let sink: PublisherSink
     private var hasBegun = false
     private let openedAt: Instant
+    private var counted = LiveMetrics.Reception()
 
     init(_ opening: Opening, ownSource: SSRC, sink: PublisherSink, at now: Instant) {
         format = PublisherFormat(opening.answer)
@@ -82,10 +83,14 @@ final class PublisherSession: LiveSession {
         if let feedback = stream.pollFeedback(at: now) { peer.send(feedback) }
     }
 
-    override func ended(_ metrics: LiveMetrics, at now: Instant) {
-        super.ended(metrics, at: now)
+    override func count(into metrics: LiveMetrics) {
+        let counts = LiveMetrics.Reception(stream)
+        metrics.add(counts, since: counted)
+        counted = counts
+    }
+
+    override func ended(at now: Instant) {
         if hasBegun { sink.end(now) }
-        metrics.add(stream)
     }
 }
 

@@ -140,19 +140,21 @@ package final class ViewerGroup {
 
     private func welcome(_ viewer: ViewerStream) {
         viewer.begin(with: window)
-        catchUp(viewer)
+        let (all, keyframe) = window.packetsFromStart
+        let pace = max(all / Limits.catchUpSteps, keyframe / Limits.keyframeSteps)
+        catchUp(viewer, atLeast: max(pace, Limits.packetsPerCatchUp))
     }
 
-    private func catchUp(_ viewer: ViewerStream) {
+    private func catchUp(_ viewer: ViewerStream, atLeast packets: Int, step: Int = 0) {
+        let faster = packets + step / Limits.stepsPerFasterCatchUp
         // One that has changed to the other stream meanwhile catches up there.
-        guard viewer.source == source.stream,
-            viewer.catchUp(window, packets: Limits.packetsPerPart)
+        guard viewer.source == source.stream, viewer.catchUp(window, packets: faster)
         else { return }
         let bound = NIOLoopBound((self, viewer), eventLoop: eventLoop)
         let pause = viewer.path.isReady ? Limits.pauseInCatchUp : Limits.pauseWhenFull
         eventLoop.scheduleTask(in: .nanoseconds(pause.saturatingNanoseconds)) {
             let (group, viewer) = bound.value
-            group.catchUp(viewer)
+            group.catchUp(viewer, atLeast: packets, step: step + 1)
         }
     }
 
@@ -171,8 +173,8 @@ package final class ViewerGroup {
             guard served >= viewers.count else { return later(.zero) }
             served = 0
             queue.removeFirst()
-            // With more than the next part waiting, the pause would add to a backlog.
-            if let next = queue.first, next.burst.frame == part.burst.frame, queue.count < 8,
+            // With the next frame waiting, the pause would add to a backlog.
+            if let last = queue.last, last.burst.frame == part.burst.frame,
                 viewers.count < Limits.viewersPerTurn
             {
                 return later(Limits.pauseBetweenParts)

@@ -23,6 +23,10 @@ final class ViewerSession: LiveSession {
     private var stream: ViewerStream?
     private var answered = AnsweredNumbers()
     private var nextReport: Instant
+    private var counted = ViewerStream.Counts()
+    /// Of the newest receiver report, 0…1; and what of it is in the metrics.
+    private var lossRatio: Double?
+    private var countedLoss: Double?
 
     /// What it can go over to, and who counts that.
     struct Choice {
@@ -76,31 +80,39 @@ final class ViewerSession: LiveSession {
     /// What a report of the viewer asks for.
     override func receive(_ reports: [RTCPPacket], at now: Instant) {
         guard let stream else { return }
-        var lostPicture = false
         for packet in reports {
             switch packet {
             case .nack(let nack) where nack.media == format.ssrc:
                 stream.resend(answered.take(nack.lost, at: now), from: group.window)
-            case .pictureLoss(let loss): lostPicture = lostPicture || loss.media == format.ssrc
-            case .fullIntra(let request):
-                lostPicture =
-                    lostPicture || request.entries.contains { $0.media == format.ssrc }
+            case .pictureLoss(let loss) where loss.media == format.ssrc:
+                stream.lostPicture(at: now)
+            case .fullIntra(let request)
+            where request.entries.contains { $0.media == format.ssrc }:
+                stream.lostPicture(at: now)
             case .receiverReport(let report): note(report.reports, at: now)
             case .senderReport(let report): note(report.reports, at: now)
             case .remb(let limit):
                 guard let needed = group.window.bitsPerSecond else { break }
                 policy.canReceive(limit.bitsPerSecond, needed: needed, at: now)
-            case .nack, .sdes, .bye, .unknown: break
+            case .pictureLoss, .fullIntra, .nack, .sdes, .bye, .unknown: break
             }
         }
         choose(at: now)
-        if lostPicture, stream.mayReplay(at: now) { group.replay(stream) }
+        replay(at: now)
     }
 
-    override func isDue(at now: Instant) -> Bool { nextReport <= now || super.isDue(at: now) }
+    private func replay(at now: Instant) {
+        if let stream, stream.takeReplay(at: now) { group.replay(stream) }
+    }
+
+    override func isDue(at now: Instant) -> Bool {
+        nextReport <= now || (stream?.replayDue.map { $0 <= now } ?? false)
+            || super.isDue(at: now)
+    }
 
     override func advance(to now: Instant) {
         super.advance(to: now)
+        replay(at: now)
         guard nextReport <= now else { return }
         report(at: now)
         choose(at: now)
@@ -110,13 +122,15 @@ final class ViewerSession: LiveSession {
 
     private func note(_ reports: [ReportBlock], at now: Instant) {
         for report in reports where report.ssrc == format.ssrc {
-            policy.lost(Double(report.fractionLost) / 256, at: now)
+            let ratio = Double(report.fractionLost) / 256
+            lossRatio = ratio
+            policy.lost(ratio, at: now)
         }
     }
 
     private func choose(at now: Instant) {
         guard let stream else { return }
-        while congestions < stream.congestions {
+        while congestions < stream.counts.congestions {
             congestions += 1
             policy.congested(at: now)
         }
@@ -159,12 +173,19 @@ final class ViewerSession: LiveSession {
         if !reports.isEmpty { peer.send(reports) }
     }
 
-    override func ended(_ metrics: LiveMetrics, at now: Instant) {
-        super.ended(metrics, at: now)
+    override func count(into metrics: LiveMetrics) {
+        guard let stream else { return }
+        metrics.add(stream.counts, since: counted)
+        counted = stream.counts
+        metrics.loss(from: countedLoss, to: lossRatio)
+        countedLoss = lossRatio
+    }
+
+    override func ended(at now: Instant) {
         group.leave(stream, at: now)
         next?.leave(stream, at: now)
         next = nil
         audio?.leave()
-        if let stream { metrics.add(stream) }
+        lossRatio = nil
     }
 }

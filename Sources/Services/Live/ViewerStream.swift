@@ -36,6 +36,16 @@ package final class ViewerStream {
         case live(from: Int64)
     }
 
+    /// What was sent since the beginning.
+    package struct Counts: Equatable {
+        package var packets: UInt64 = 0
+        package var bytes: UInt64 = 0
+        package var resends: UInt64 = 0
+        package var congestions: UInt64 = 0
+        /// Groups of pictures sent again for a lost picture.
+        package var replays: UInt64 = 0
+    }
+
     /// Consecutive packets of the camera that became consecutive packets of the viewer.
     private struct Stretch {
         /// Whose packets and frames the numbers count.
@@ -67,10 +77,7 @@ package final class ViewerStream {
     /// A part of a unit was sent, and the rest was not yet.
     package private(set) var isMidUnit = false
     package var path: MediaPath
-    package private(set) var packetsSent: UInt64 = 0
-    package private(set) var bytesSent: UInt64 = 0
-    package private(set) var resent: UInt64 = 0
-    package private(set) var congestions: UInt64 = 0
+    package private(set) var counts = Counts()
 
     private let format: ViewerFormat
     private let sealer: SRTPSealer
@@ -83,7 +90,11 @@ package final class ViewerStream {
     private var stretches: [Stretch] = []
     private var lastTime: Int64?
     private var resendBudget = Limits.firstResendBytes
+    /// Packets of the frame that is being caught up with.
+    private var sentOfFrame = 0
     private var lastReplay: Instant?
+    /// The viewer said so, and has got no keyframe since.
+    private var hasLostPicture = false
 
     /// - Parameters:
     ///   - scratch: the loop's buffer, of at least `Limits.segmentedBytes` and one packet.
@@ -131,6 +142,7 @@ package final class ViewerStream {
         }
         let shift = stretches.last.flatMap { $0.source == source ? $0.shift : nil } ?? 0
         beginStretch(at: first.firstPacket, replay, shift: shift)
+        sentOfFrame = 0
         flow = .catchingUp(frame: startFrame)
     }
 
@@ -143,6 +155,7 @@ package final class ViewerStream {
             return
         }
         beginStretch(at: first.firstPacket, nil, shift: shift(rising: first.decodeTime))
+        sentOfFrame = 0
         flow = .catchingUp(frame: startFrame)
     }
 
@@ -153,13 +166,22 @@ package final class ViewerStream {
         var left = packets
         while left > 0 {
             guard let burst = window.burst(frame: frame) else {
-                // Either all was sent, or the window was cut under a viewer that was too slow.
-                flow = frame > window.last?.frame ?? .max ? .live(from: frame) : .waiting
-                return false
+                if frame > window.last?.frame ?? .max {
+                    flow = .live(from: frame)
+                    return false
+                }
+                // The window was cut under a viewer that was too slow: it goes on with what there is.
+                begin(with: window)
+                return flow != .waiting
             }
-            guard write(burst, 0..<burst.packetCount) else { return false }
-            left -= burst.packetCount
+            let end = min(burst.packetCount, sentOfFrame + left)
+            guard write(burst, sentOfFrame..<end) else { return false }
+            left -= end - sentOfFrame
+            sentOfFrame = end
+            isMidUnit = end < burst.packetCount
+            guard !isMidUnit else { continue }
             frame += 1
+            sentOfFrame = 0
             flow = .catchingUp(frame: frame)
         }
         return true
@@ -169,9 +191,11 @@ package final class ViewerStream {
     package func follow(_ burst: PacketBurst, _ packets: Range<Int>) {
         switch flow {
         case .live(let from) where burst.frame >= from:
+            if burst.isIDR { hasLostPicture = false }
             isMidUnit = write(burst, packets) && packets.upperBound < burst.packetCount
         case .waiting where burst.isIDR && packets.lowerBound == 0 && path.isReady:
             beginStretch(at: burst.firstPacket, nil, shift: shift(rising: burst.decodeTime))
+            hasLostPicture = false
             flow = .live(from: burst.frame)
             isMidUnit = write(burst, packets) && packets.upperBound < burst.packetCount
         case .live, .waiting, .catchingUp:
@@ -200,11 +224,25 @@ package final class ViewerStream {
 
     // MARK: Feedback
 
-    /// Whether a picture loss may be answered by a replay now, and takes note that it is.
-    package func mayReplay(at now: Instant) -> Bool {
-        guard case .live = flow else { return false }
-        if let lastReplay, now - lastReplay < Limits.replayInterval { return false }
+    /// The viewer lost its picture (RFC 4585 §6.3.1). What it says just after a replay began was said
+    /// before it saw any of it.
+    package func lostPicture(at now: Instant) {
+        if let lastReplay, now - lastReplay < Limits.replayEcho { return }
+        hasLostPicture = true
+    }
+
+    /// When a lost picture may be answered; `nil` when none is lost. A viewer does not always ask twice.
+    package var replayDue: Instant? {
+        guard hasLostPicture else { return nil }
+        return lastReplay.map { $0 + Limits.replayInterval } ?? Instant(nanoseconds: .min)
+    }
+
+    /// Whether a lost picture is to be answered by a replay now, and takes note that it is.
+    package func takeReplay(at now: Instant) -> Bool {
+        guard case .live = flow, let replayDue, replayDue <= now else { return false }
+        hasLostPicture = false
         lastReplay = now
+        counts.replays &+= 1
         return true
     }
 
@@ -250,7 +288,7 @@ package final class ViewerStream {
         }
         guard written > 0 else { return }
         let bytes = UnsafeRawBufferPointer(start: base, count: written)
-        if path.send(bytes, segment: 0) == .sent { resent &+= 1 }
+        if path.send(bytes, segment: 0) == .sent { counts.resends &+= 1 }
     }
 
     /// What the stream's own source says of it (RFC 3550 §6.4.1).
@@ -261,8 +299,8 @@ package final class ViewerStream {
                 ssrc: format.ssrc, ntpTime: NTPTimestamp(wallTime),
                 rtpTime: RTPTimestamp(
                     rawValue: UInt32(truncatingIfNeeded: decodeTime &+ shift) &+ timeOffset),
-                packetCount: UInt32(truncatingIfNeeded: packetsSent),
-                octetCount: UInt32(truncatingIfNeeded: bytesSent)))
+                packetCount: UInt32(truncatingIfNeeded: counts.packets),
+                octetCount: UInt32(truncatingIfNeeded: counts.bytes)))
     }
 
     // MARK: Sending
@@ -318,17 +356,17 @@ package final class ViewerStream {
             return used == 0 || flush(base, used, segment)
         }
         nextIndex = index
-        packetsSent &+= UInt64(packets.count)
+        counts.packets &+= UInt64(packets.count)
         guard !isDelivered else { return true }
         // What is lost here is lost to the whole group of pictures: the next keyframe mends it, and
         // until then nothing is sent into a full buffer.
-        congestions &+= 1
+        counts.congestions &+= 1
         flow = .waiting
         return false
     }
 
     private func flush(_ base: UnsafeMutableRawPointer, _ count: Int, _ segment: Int) -> Bool {
-        bytesSent &+= UInt64(count)
+        counts.bytes &+= UInt64(count)
         resendBudget = min(
             resendBudget + Double(count) * Limits.resendShare, Limits.resendBytes)
         let bytes = UnsafeRawBufferPointer(start: base, count: count)
