@@ -1,7 +1,7 @@
 # Live viewing against programs of others: aiortc, GStreamer, Chromium, and plain HTTP.
 # SPDX-License-Identifier: Apache-2.0
-"""Usage: live_test.py --url http://127.0.0.1:8080 [--dead-camera ID] [--seed N]
-                    [--only http,aiortc,gstreamer,lossy,quality,restart,chromium]
+"""Usage: live_test.py --url http://127.0.0.1:8080 [--dead-camera ID] [--data FOLDER]
+                    [--seed N] [--only http,aiortc,gstreamer,lossy,quality,restart,chromium]
 
 Watches the cameras of a running server by WHEP. Starts nothing but viewers. Prints one line a check
 and "N passed, N failed"; exits 1 on failure.
@@ -319,6 +319,103 @@ def check_dead(checks, server, camera):
                         "POST", whep(camera), OFFER, reservation["token"], Content_Type=SDP)
     checks.check((got.headers["Retry-After"] or "").isdigit(), "… with Retry-After", str(got))
     server.release(reservation)
+
+
+# MARK: WHIP
+
+
+def add_publisher(data):
+    """A camera that publishes: its id and its token."""
+    added = subprocess.run(
+        [MARSAD, "camera", "add", "--whip", "--name", "An encoder", "--no-recording", "--data",
+         data, "--json"], capture_output=True, text=True, timeout=30, check=True)
+    body = json.loads(added.stdout)
+    return body["id"], body["token"]
+
+
+def check_whip(checks, server, viewed, data):
+    """A publisher's session over HTTP: every refusal, PATCH by its entity tags, DELETE."""
+    camera, token = add_publisher(data)
+    path, offer = f"/api/v1/ingest/{camera}/whip", OFFER.replace("recvonly", "sendonly")
+
+    def post(offer=offer, token=token, path=path, kind=SDP):
+        return server.ask("POST", path, offer, token, Content_Type=kind)
+
+    # The server takes a new camera within seconds; until then it is none, or is not ready.
+    deadline = time.monotonic() + 30
+    while (early := post("", token)).status in (404, 503) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    checks.check(early.status == 400, "a new camera can be published soon", str(early))
+
+    def refused(sentence, status, code, **arguments):
+        got = post(**arguments)
+        checks.check(got.status == status and got.code == code,
+                     f"POST of a publisher {sentence}: {status} {code}", str(got))
+        return got
+
+    foreign = server.reserve(viewed)
+    refused("without a token", 401, "MISSING_TOKEN", token=None)
+    refused("with a viewer's token", 401, "INVALID_TOKEN", token=foreign["token"])
+    refused("to a camera with an address", 404, "NOT_FOUND", path=path.replace(camera, viewed))
+    refused("to an unknown camera", 404, "CAMERA_NOT_FOUND", path=path.replace(camera, NOBODY))
+    refused("of JSON", 415, "UNSUPPORTED_MEDIA_TYPE", kind="application/json")
+    refused("of a megabyte", 413, "PAYLOAD_TOO_LARGE", offer=offer + "a=x\r\n" * 200_000)
+    refused("who offers to receive", 400, "INVALID_SDP", offer=OFFER)
+    refused("of half an offer", 400, "INVALID_SDP", offer=offer[:300])
+    refused("without H.264", 422, "UNPROCESSABLE", offer=offer.replace("H264", "VP8"))
+
+    answer = post()
+    session, etag = answer.headers["Location"] or "", answer.headers["ETag"] or ""
+    checks.check(answer.status == 201 and answer.headers["Content-Type"] == SDP
+                 and "\r\na=recvonly\r\n" in answer.text,
+                 "POST of a publisher: 201 with an answer that receives", str(answer))
+    checks.check(re.fullmatch(re.escape(path) + "/[0-9a-f]{32,}", session)
+                 and re.fullmatch('"[^"]+"', etag), "… with Location and ETag", str(answer))
+    second = refused("beside another one", 409, "CONFLICT")
+    checks.check((second.headers["Retry-After"] or "").isdigit(), "… with Retry-After",
+                 str(second))
+
+    def patch(sentence, status, code, fragment, token=token, to=session, kind=FRAGMENT, **headers):
+        got = server.ask("PATCH", to, fragment, token, Content_Type=kind, **headers)
+        checks.check(got.status == status and got.code == code,
+                     f"PATCH of a publisher {sentence}: {status} {code or ''}", str(got))
+        return got
+
+    candidate = ("m=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
+                 "a=candidate:1 1 udp 2130706431 127.0.0.1 40000 typ host\r\n")
+    patch("without If-Match", 428, "PRECONDITION_REQUIRED", candidate)
+    patch("with a stale tag", 412, "PRECONDITION_FAILED", candidate, If_Match='"stale"')
+    patch("of another type", 415, "UNSUPPORTED_MEDIA_TYPE", candidate, kind=SDP, If_Match=etag)
+    patch("with a viewer's token", 401, "INVALID_TOKEN", candidate, token=foreign["token"],
+          If_Match=etag)
+    patch("of an unknown session", 404, "NOT_FOUND", candidate, to=f"{path}/{'0' * 32}",
+          If_Match=etag)
+    patch("of a megabyte", 413, "PAYLOAD_TOO_LARGE", candidate + "a=x\r\n" * 200_000,
+          If_Match=etag)
+    patch("with a candidate", 204, None, candidate, If_Match=etag)
+    got = patch("with new names", 200, None, restart_body("nEw2", "p" * 24), If_Match=etag)
+    checks.check((got.headers["ETag"] or etag) != etag, "… with a new ETag", str(got))
+    patch("with the tag from before", 412, "PRECONDITION_FAILED", candidate, If_Match=etag)
+
+    def delete(sentence, status, token, to=session):
+        got = server.ask("DELETE", to, None, token)
+        checks.check(got.status == status, f"DELETE of a publisher {sentence}: {status}", str(got))
+
+    delete("without a token", 401, None)
+    delete("with a viewer's token", 401, foreign["token"])
+    delete("of an unknown session", 404, token, f"{path}/{'0' * 32}")
+    delete("by itself", 200, token)
+    delete("again", 404, token)
+    again = post()
+    checks.check(again.status == 201, "… and the next one is taken at once", str(again))
+    delete("by itself", 200, token, again.headers["Location"] or path)
+    for method, address, status in (("OPTIONS", path, 200), ("HEAD", path, 200),
+                                    ("GET", path, 204), ("GET", session, 204), ("PUT", path, 405)):
+        got = server.ask(method, address)
+        checks.check(got.status == status, f"{method} where one publishes: {status}", str(got))
+    server.release(foreign)
+    subprocess.run([MARSAD, "camera", "remove", camera, "--data", data], capture_output=True,
+                   timeout=30, check=True)
 
 
 # MARK: aiortc
@@ -873,6 +970,8 @@ def run_http(checks, server, cameras, options):
     check_reservations(checks, server, first)
     if options.dead_camera:
         check_dead(checks, server, options.dead_camera)
+    if options.data:
+        check_whip(checks, server, first, options.data)
 
 
 def run_aiortc(checks, server, cameras, _options):
@@ -928,6 +1027,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--dead-camera", metavar="ID", help="a camera that is down")
+    parser.add_argument("--data", metavar="FOLDER", help="the server's, to add a publisher to")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--only", default=",".join(CASES), help="the cases to run")
     options = parser.parse_args()
