@@ -101,7 +101,7 @@ let package = Package(
             "Services", "Live",
             [
                 "Domain", "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "WebRTC",
-                "Observability", "CNetwork", nioCore, nioPosix, crypto,
+                "Decoding", "Observability", "CNetwork", nioCore, nioPosix, crypto,
             ]),
         // Floor 5
         floor(
@@ -159,8 +159,8 @@ let package = Package(
         tests(
             "Live",
             [
-                "Live", "WebRTC", "RTP", "RTPFormats", "H26x", "Domain", "Observability",
-                "Primitives", nioCore, nioPosix,
+                "Live", "WebRTC", "RTP", "RTPFormats", "H26x", "Decoding", "Simulation", "Domain",
+                "Observability", "Primitives", nioCore, nioPosix,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),

@@ -64,7 +64,8 @@ package struct Clip: Sendable {
         for nalUnit in AnnexB.nalUnits(in: annexB) { splitter.append(nalUnit) }
         splitter.finish()
         guard !splitter.units.isEmpty else {
-            throw SimulationError.unusableClip(file: name, reason: "it has no picture to begin with")
+            throw SimulationError.unusableClip(
+                file: name, reason: "it has no picture to begin with")
         }
         do {
             parameterSets = try ParameterSets(among: splitter.parameterSets, codec)

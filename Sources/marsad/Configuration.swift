@@ -65,6 +65,7 @@ struct ConfigurationKey: Sendable {
             allowed: "the relays' static-auth-secret", isValid: { $0.utf8.count <= 512 },
             isSecret: true),
         number("webrtc.turn_seconds", 3600, 600...86_400),
+        number("live.transcodes", 4, 0...64),
         ConfigurationKey(
             name: "data", defaultValue: "data", allowed: "a folder", isValid: { !$0.isEmpty }),
         ConfigurationKey(

@@ -131,7 +131,8 @@ struct Installation: Service {
             world: world, registry: registry, eventLoops: eventLoops,
             port: configuration.number("webrtc.port"),
             hasTCP: configuration.text("webrtc.tcp") == "on",
-            addresses: publicAddresses.isEmpty ? Self.ownAddresses() : publicAddresses)
+            addresses: publicAddresses.isEmpty ? Self.ownAddresses() : publicAddresses,
+            maxTranscodes: configuration.number("live.transcodes"))
         self.live = live
         if let failure = live.tcpFailure {
             logger.warning(

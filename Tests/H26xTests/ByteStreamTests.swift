@@ -107,7 +107,8 @@ struct SupplementalEnhancementTests {
         var bytes: [UInt8] = [6, 1, 2, 0xAA, 0xBB, 5, 18]
         bytes += uuid + [42, 43, 0x80]
         let nal = ByteBuffer(bytes: bytes)
-        #expect(SupplementalEnhancement.userDataUnregistered(.h264, in: nal, uuid: uuid) == [42, 43])
+        #expect(
+            SupplementalEnhancement.userDataUnregistered(.h264, in: nal, uuid: uuid) == [42, 43])
     }
 
     @Test("survives every truncation and 5,000 seeded mutations")

@@ -148,7 +148,8 @@ struct ParameterSetsTests {
     func highProfile() throws {
         let sets = try ParameterSets(
             sps: SPSRecipe(profile: 100, chromaFormat: 1).nalUnit(), pps: pps)
-        #expect(Array(sets.decoderConfiguration().readableBytesView.suffix(4)) == [0xFD, 0xF8, 0xF8, 0])
+        #expect(
+            Array(sets.decoderConfiguration().readableBytesView.suffix(4)) == [0xFD, 0xF8, 0xF8, 0])
         #expect(try ParameterSets(decoderConfiguration: sets.decoderConfiguration(), .h264) == sets)
     }
 
@@ -214,7 +215,8 @@ struct ParameterSetsTests {
         let bytes = Array(good.readableBytesView)
         for length in 0..<bytes.count {
             #expect(throws: H26xError.self) {
-                try ParameterSets(decoderConfiguration: ByteBuffer(bytes: bytes.prefix(length)), .h264)
+                try ParameterSets(
+                    decoderConfiguration: ByteBuffer(bytes: bytes.prefix(length)), .h264)
             }
         }
         var random = SeededRandom(seed: 0xACC)

@@ -18,7 +18,8 @@ private func sets() throws -> ParameterSets {
 
 private func reception(clockRate: Int = 90_000) throws -> VideoReception {
     VideoReception(
-        track: VideoTrack(codec: .h264, payloadType: 96, clockRate: clockRate, parameterSets: try sets()))
+        track: VideoTrack(
+            codec: .h264, payloadType: 96, clockRate: clockRate, parameterSets: try sets()))
 }
 
 /// An RTP packet (RFC 3550 §5.1) around one slice.

@@ -43,7 +43,8 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
     @Test("random access units survive packetizing at any payload size", arguments: UInt64(1)...12)
     func roundTrip(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        let packetizer = Packetizer(codec: .h264, maxPayload: Int.random(in: 16...3000, using: &random))
+        let packetizer = Packetizer(
+            codec: .h264, maxPayload: Int.random(in: 16...3000, using: &random))
         var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         for index in 0..<15 {
             let unit = randomUnit(time: Int64(index) * 3600, &random)
@@ -237,7 +238,8 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         for index in 0..<300 {
             let unit = randomUnit(time: Int64(index / 3), &random)
-            for var payload in Packetizer(codec: .h264, maxPayload: 1200).packetize(unit).prefix(3) {
+            for var payload in Packetizer(codec: .h264, maxPayload: 1200).packetize(unit).prefix(3)
+            {
                 let at = Int.random(in: 0..<min(payload.readableBytes, 6), using: &random)
                 payload.setInteger(UInt8.random(in: 0...255, using: &random), at: at)
                 let length = Int.random(in: 0...payload.readableBytes, using: &random)

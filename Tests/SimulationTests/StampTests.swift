@@ -17,7 +17,8 @@ struct StampTests {
             camera: camera, number: number, wallTime: WallTime(microseconds: 1_700_000_000_000_000),
             checksum: FrameStamp.checksum(of: [delimiter, slice]))
         return AccessUnit(
-            avcc: AVCC.serialize([delimiter, stamp.nalUnit(.h264), slice]), decodeTime: 0, isIDR: true,
+            avcc: AVCC.serialize([delimiter, stamp.nalUnit(.h264), slice]), decodeTime: 0,
+            isIDR: true,
             wallTime: nil)
     }
 
@@ -35,7 +36,9 @@ struct StampTests {
     func codecs() throws {
         for (codec, sets, slice) in [
             (Codec.h264, [[0x09, 0xF0], [0x67, 1], [0x68, 1]], [0x65, 0x88] as [UInt8]),
-            (.h265, [[0x46, 1, 0x50], [0x40, 1, 1], [0x42, 1, 1], [0x44, 1, 1]], [0x26, 1, 0xAF]),
+            (
+                .h265, [[0x46, 1, 0x50], [0x40, 1, 1], [0x42, 1, 1], [0x44, 1, 1]], [0x26, 1, 0xAF]
+            ),
         ] as [(Codec, [[UInt8]], [UInt8])] {
             var nalUnits = (sets + [slice]).map { ByteBuffer(bytes: $0) }
             let stamp = FrameStamp(

@@ -118,7 +118,7 @@ import WebRTC
             .replacing("117 VP9", with: "117 H264")
         #expect(try SDPSamples.viewing(bare).payloadType == 117, "webrtcbin says no mode")
         var video = SDPSamples.video()
-        video.codec = .h265
+        video.codec = .h265(profile: 1, isHighTier: false, level: 93)
         let answer = try SDPSamples.viewing(SDPSamples.chromium, video)
         #expect(answer.payloadType == 39)
         #expect(answer.rtxPayloadType == nil)

@@ -67,6 +67,8 @@ void cffmpeg_transcoder_close(struct cffmpeg_transcoder *transcoder) {
 
 void cffmpeg_transcoder_flush(struct cffmpeg_transcoder *transcoder) {
     avcodec_flush_buffers(transcoder->decoder);
+    // Whoever lost the picture goes on with the next one.
+    transcoder->last_keyframe = INT64_MIN;
 }
 
 int32_t cffmpeg_transcoder_push(struct cffmpeg_transcoder *transcoder, const uint8_t *annexb,

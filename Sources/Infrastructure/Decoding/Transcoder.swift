@@ -76,7 +76,8 @@ package final class Transcoder {
     package func flush() { cffmpeg_transcoder_flush(handle) }
 
     private func output(_ found: cffmpeg_unit) -> Output? {
-        let stream = ByteBuffer(bytes: UnsafeRawBufferPointer(start: found.bytes, count: found.size))
+        let stream = ByteBuffer(
+            bytes: UnsafeRawBufferPointer(start: found.bytes, count: found.size))
         let nalUnits = AnnexB.nalUnits(in: stream).filter { Codec.h264.kind(of: $0) != .sei }
         let isIDR = found.is_keyframe != 0
         if isIDR, let sets = try? ParameterSets(among: nalUnits, .h264) { parameterSets = sets }

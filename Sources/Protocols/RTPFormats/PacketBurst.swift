@@ -83,7 +83,8 @@ package struct BurstPacketizer: Sendable {
         let isDelimited = nalUnits.first.map { codec.kind(of: $0) == .delimiter } ?? false
         let front = isDelimited ? 1 : 0
         nalUnits.insert(contentsOf: missing, at: own.map { $0 + 1 } ?? front)
-        if let vps = sets.vps, !nalUnits.contains(where: { codec.kind(of: $0) == .videoParameterSet })
+        if let vps = sets.vps,
+            !nalUnits.contains(where: { codec.kind(of: $0) == .videoParameterSet })
         {
             nalUnits.insert(vps, at: front)
         }

@@ -92,16 +92,17 @@ package struct SessionDescription: Equatable, Sendable {
         package func spropParameterSets(payloadType: UInt8) -> [ByteBuffer] {
             let names = ["sprop-parameter-sets", "sprop-vps", "sprop-sps", "sprop-pps"]
             let texts = names.compactMap { fmtp[payloadType]?[$0] }
-            return texts.joined(separator: ",").utf8.split(separator: UInt8(ascii: ",")).prefix(16).compactMap { item in
-                guard var bytes = Base64.decode(String(decoding: item, as: UTF8.self)) else {
-                    return nil
+            return texts.joined(separator: ",").utf8.split(separator: UInt8(ascii: ",")).prefix(16)
+                .compactMap { item in
+                    guard var bytes = Base64.decode(String(decoding: item, as: UTF8.self)) else {
+                        return nil
+                    }
+                    if bytes.count > 4, bytes.suffix(3) == [0, 0, 1] {
+                        bytes.removeLast(3)
+                        while bytes.last == 0 { bytes.removeLast() }
+                    }
+                    return bytes.isEmpty ? nil : ByteBuffer(bytes: bytes)
                 }
-                if bytes.count > 4, bytes.suffix(3) == [0, 0, 1] {
-                    bytes.removeLast(3)
-                    while bytes.last == 0 { bytes.removeLast() }
-                }
-                return bytes.isEmpty ? nil : ByteBuffer(bytes: bytes)
-            }
         }
     }
 }

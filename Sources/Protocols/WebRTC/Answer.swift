@@ -9,7 +9,8 @@ import SDP
 package enum VideoCodec: Hashable, Sendable {
     /// With the three bytes after the NAL header of its SPS, e.g. `0x640028`.
     case h264(profileLevelID: UInt32)
-    case h265
+    /// With `general_profile_idc`, `general_tier_flag` and `general_level_idc` of its SPS.
+    case h265(profile: UInt8, isHighTier: Bool, level: UInt8)
 }
 
 /// The video this server sends.
@@ -202,7 +203,8 @@ package struct Answer: Sendable {
 }
 
 extension Answer.Section {
-    /// Parameters of an offered codec that an answer repeats (RFC 6184 §8.2.2, RFC 7587 §7.1).
+    /// Parameters of an offered codec that an answer repeats (RFC 6184 §8.2.2, RFC 7587 §7.1,
+    /// RFC 7798 §7.2.2).
     private static let repeated: Set<String> = [
         "profile-level-id", "packetization-mode", "level-asymmetry-allowed", "minptime",
         "useinbandfec", "stereo", "profile-id", "tier-flag", "level-id", "tx-mode",

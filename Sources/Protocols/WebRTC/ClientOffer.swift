@@ -91,11 +91,12 @@ package struct RemoteAnswer: Sendable {
     package let ssrc: SSRC?
     package let rtxSSRC: SSRC?
 
-    /// Reads an answer that has H.264 video and one DTLS role decided.
+    /// Reads an answer that has H.264 or H.265 video and one DTLS role decided.
     package init(parsing bytes: ByteBuffer) throws(OfferError) {
         description = try PeerDescription(parsing: bytes)
-        guard let video = description.section(.video), let codec = video.anyH264 else {
-            throw .unsupported("no H.264 in the answer")
+        guard let video = description.section(.video), let codec = video.anyH264 ?? video.anyH265
+        else {
+            throw .unsupported("no H.264 or H.265 in the answer")
         }
         guard description.setup != .actpass else { throw .malformed("setup actpass in an answer") }
         self.codec = codec

@@ -15,6 +15,11 @@ package struct Offer: Sendable {
         guard !description.isICELite else { throw .unsupported("ice-lite at both ends") }
     }
 
+    /// Whether a viewer that offers this can be sent video of a codec.
+    package func takes(_ video: VideoCodec) -> Bool {
+        description.section(.video)?.codec(for: video) != nil
+    }
+
     /// The credentials its connectivity checks are made with.
     package var ice: ICECredentials { description.ice }
 
@@ -41,13 +46,21 @@ extension PeerSection {
         switch video {
         case .h264(let profileLevelID):
             bestH264(profileLevelID)
-        case .h265:
-            codecs.first { $0.encoding == "H265" && $0.clockRate == 90_000 }
+        case .h265(let profile, let isHighTier, let level):
+            codecs.first {
+                $0.encoding == "H265" && $0.clockRate == 90_000
+                    && $0.takesH265(profile, isHighTier, level)
+            }
         }
     }
 
     /// The first offered H.264, whatever its profile, that takes fragments.
     var anyH264: OfferedCodec? { bestH264(nil) }
+
+    /// The first offered H.265.
+    var anyH265: OfferedCodec? {
+        codecs.first { $0.encoding == "H265" && $0.clockRate == 90_000 }
+    }
 
     /// The offered payload type for audio of this codec.
     func codec(for audio: AudioCodec) -> OfferedCodec? {
@@ -80,5 +93,22 @@ extension PeerSection {
         }
         let isConstrainedBaseline = offered >> 16 == 0x42 && offered & 0x4000 != 0
         return penalty + (isConstrainedBaseline ? 2 : 3)
+    }
+}
+
+extension OfferedCodec {
+    /// Whether what this offers decodes H.265 of a profile, tier and level (RFC 7798 §7.1, whose defaults
+    /// are main profile, main tier and level 3.1; draft-ietf-avtcore-hevc-webrtc).
+    fileprivate func takesH265(_ profile: UInt8, _ isHighTier: Bool, _ level: UInt8) -> Bool {
+        func number(_ name: String, _ absent: Int) -> Int? {
+            parameters[name].map { Int($0) } ?? absent
+        }
+        guard parameters["tx-mode"].map({ $0.uppercased() == "SRST" }) ?? true,
+            let offeredProfile = number("profile-id", 1), let tier = number("tier-flag", 0),
+            let offeredLevel = number("level-id", 93)
+        else { return false }
+        // Every decoder of main 10 decodes main (H.265 §A.3.3).
+        let fits = offeredProfile == Int(profile) || (offeredProfile == 2 && profile == 1)
+        return fits && (tier == 1 || !isHighTier) && offeredLevel >= Int(level)
     }
 }

@@ -37,6 +37,8 @@ enum Limits {
     /// Sessions of the process, and those among them that are still shaking hands.
     static let sessions = 4000
     static let handshakes = 64
+    /// Units that wait to be transcoded before a group of pictures is given up: a second's worth.
+    static let transcodeQueue = 25
     /// How often sessions look at the clock.
     static let tick = Duration.milliseconds(50)
     /// A loop without viewers of a camera stops watching it after this.

@@ -1,4 +1,4 @@
-// A camera's stream as its viewers see it: the present group of pictures, and the loops that watch it.
+// A camera's stream as its viewers see it: its times, and what of it those get who take one codec.
 // SPDX-License-Identifier: Apache-2.0
 
 package import Domain
@@ -8,7 +8,7 @@ package import Primitives
 package import RTPFormats
 
 /// Takes a camera's units on the camera's loop and gives them, packetized once, to each loop with
-/// viewers. Nobody watching costs an array of references.
+/// viewers; and turns H.265 into H.264 for those who take only that, while they watch.
 package final class LiveCamera {
     /// How other threads reach a camera.
     struct Handle: Sendable {
@@ -42,10 +42,9 @@ package final class LiveCamera {
     /// What the camera's times are moved by for its viewers (RFC 3550 §5.1: a random start).
     let timeOffset: UInt32
     private(set) var parameterSets: ParameterSets?
-    private var cache = GOPCache(maxBytes: Limits.windowBytes, maxUnits: Limits.windowUnits)
-    private var packetizer = BurstPacketizer(maxPayload: Limits.payloadBytes)
-    private var window = BurstWindow()
-    private var watchers: [LiveLoop.Handle] = []
+    private let h264: LiveRendition
+    private let h265: LiveRendition
+    private let transcode: Transcode
     private var clock = Clock()
     /// The camera's other stream, whose times this one's are to go with.
     private let main: LiveCamera?
@@ -77,7 +76,8 @@ package final class LiveCamera {
     }
 
     init(
-        _ source: LiveSource, timeOffset: UInt32, main: LiveCamera? = nil,
+        _ source: LiveSource, shared: LiveShared, on eventLoop: any EventLoop,
+        timeOffset: UInt32, main: LiveCamera? = nil,
         want: @escaping (Bool) -> Void = { _ in }, onEnd: @escaping () -> Void
     ) {
         self.source = source
@@ -85,6 +85,9 @@ package final class LiveCamera {
         self.want = want
         self.onEnd = onEnd
         self.timeOffset = timeOffset
+        h264 = LiveRendition(.init(source: source, codec: .h264))
+        h265 = LiveRendition(.init(source: source, codec: .h265))
+        transcode = Transcode(into: h264, shared: shared, on: eventLoop)
     }
 
     // MARK: The feed
@@ -99,16 +102,18 @@ package final class LiveCamera {
             unit.decodeTime, isFirst: isFirstOfConnection, leader: main?.clock.last, at: now)
         isFirstOfConnection = false
         self.parameterSets = parameterSets
-        cache.add(unit)
         if let wallTime = unit.wallTime {
             let rtpTime = UInt32(truncatingIfNeeded: unit.decodeTime) &+ timeOffset
             pair = LiveClock(rtpTime: rtpTime, wallTime: wallTime)
         }
-        guard !watchers.isEmpty else { return }
-        let burst = packetizer.next(unit, parameterSets)
-        window.append(burst)
-        let source = source
-        for watcher in watchers { watcher.run { $0.receive(burst, of: source) } }
+        rendition(parameterSets.codec).receive(unit, parameterSets)
+        // Viewers stay while a camera changes its codec.
+        if parameterSets.codec == .h264 {
+            transcode.stop()
+        } else if unit.isIDR, h264.isWatched {
+            try? startTranscode(at: now)
+        }
+        transcode.receive(unit, parameterSets, at: now)
     }
 
     package func receive(_ audio: AudioPacket, at now: Instant) {
@@ -116,48 +121,51 @@ package final class LiveCamera {
     }
 
     package func interrupted(_ reason: GapReason, at now: Instant) {
-        cache.removeAll()
-        window.removeAll()
         isFirstOfConnection = true
-        let source = source
-        for watcher in watchers { watcher.run { $0.interrupted(source) } }
+        h264.interrupted()
+        h265.interrupted()
+        transcode.interrupted()
     }
 
     /// The camera is given up: its viewers are told.
     package func end() {
-        let source = source
-        for watcher in watchers { watcher.run { $0.ended(source) } }
-        watchers = []
+        transcode.stop()
+        h264.end()
+        h265.end()
         sound.end()
-        cache.removeAll()
         onEnd()
     }
 
     // MARK: Watching
 
-    /// A loop has its first viewer of this camera: it gets what a viewer can start with, then all that comes.
-    func watch(from loop: LiveLoop.Handle) {
-        guard !watchers.contains(where: { $0.index == loop.index }) else { return }
-        if watchers.isEmpty, let parameterSets {
-            window.removeAll()
-            for unit in cache.units { window.append(packetizer.next(unit, parameterSets)) }
+    private func rendition(_ codec: Codec) -> LiveRendition {
+        switch codec {
+        case .h264: h264
+        case .h265: h265
         }
-        watchers.append(loop)
-        let window = window
-        let source = source
-        loop.run { $0.start(source, with: window) }
-        if watchers.count == 1 { want(true) }
     }
 
     func listen(from loop: LiveLoop.Handle) { sound.listen(from: loop) }
 
     func unlisten(from loop: LiveLoop.Handle) { sound.unlisten(from: loop) }
 
-    func unwatch(from loop: LiveLoop.Handle) {
-        guard watchers.contains(where: { $0.index == loop.index }) else { return }
-        watchers.removeAll { $0.index == loop.index }
-        guard watchers.isEmpty else { return }
-        window.removeAll()
-        want(false)
+    /// Makes sure that H.264 is there for a viewer who is about to come.
+    func startTranscode(at now: Instant) throws(MarsadError) {
+        guard let parameterSets else { throw .noPicture }
+        try transcode.start(with: h265.units, parameterSets, at: now)
+    }
+
+    /// A loop has its first viewer of this stream who takes that codec.
+    func watch(_ codec: Codec, from loop: LiveLoop.Handle) {
+        let isFirst = !h264.isWatched && !h265.isWatched
+        rendition(codec).watch(from: loop)
+        if isFirst { want(true) }
+    }
+
+    func unwatch(_ codec: Codec, from loop: LiveLoop.Handle) {
+        guard rendition(codec).isWatched else { return }
+        rendition(codec).unwatch(from: loop)
+        if !h264.isWatched { transcode.stop() }
+        if !h264.isWatched, !h265.isWatched { want(false) }
     }
 }

@@ -52,7 +52,7 @@ final class LiveLoop {
     /// The TCP connections of this loop's sessions, whichever loop they are read on.
     private var connections: [TransportAddress: LiveConnection] = [:]
     let listeners = Listeners()
-    private var groups: [LiveSource: ViewerGroup] = [:]
+    private var groups: [LiveRendition.ID: ViewerGroup] = [:]
     private var ticker: RepeatedTask?
     private var nextCount: Instant?
 
@@ -190,15 +190,15 @@ final class LiveLoop {
         index(session)
     }
 
-    /// The viewers of a camera's stream on this loop.
-    func group(of source: LiveSource, _ camera: LiveCamera.Handle) -> ViewerGroup {
-        if let group = groups[source] { return group }
+    /// The viewers on this loop of a camera's stream who take one codec.
+    func group(of id: LiveRendition.ID, _ camera: LiveCamera.Handle) -> ViewerGroup {
+        if let group = groups[id] { return group }
         let group = ViewerGroup(
-            source: source, timeOffset: camera.timeOffset, eventLoop: eventLoop,
+            source: id.source, timeOffset: camera.timeOffset, eventLoop: eventLoop,
             at: shared.world.now())
-        groups[source] = group
+        groups[id] = group
         let handle = Handle(self)
-        camera.run { $0.watch(from: handle) }
+        camera.run { $0.watch(id.codec, from: handle) }
         return group
     }
 
@@ -316,31 +316,31 @@ final class LiveLoop {
             nextCount = now + Limits.countInterval
             for session in sessions.values { session.count(into: shared.metrics) }
         }
-        for (source, group) in groups where group.isIdle(at: now) {
-            groups[source] = nil
+        for (id, group) in groups where group.isIdle(at: now) {
+            groups[id] = nil
             let handle = Handle(self)
-            shared.camera(source)?.run { $0.unwatch(from: handle) }
+            shared.camera(id.source)?.run { $0.unwatch(id.codec, from: handle) }
         }
     }
 
     // MARK: Cameras
 
-    func start(_ source: LiveSource, with window: BurstWindow) {
-        groups[source]?.start(with: window)
+    func start(_ id: LiveRendition.ID, with window: BurstWindow) {
+        groups[id]?.start(with: window)
     }
 
-    func receive(_ burst: PacketBurst, of source: LiveSource) { groups[source]?.receive(burst) }
+    func receive(_ burst: PacketBurst, of id: LiveRendition.ID) { groups[id]?.receive(burst) }
 
-    func interrupted(_ source: LiveSource) { groups[source]?.interrupted() }
+    func interrupted(_ id: LiveRendition.ID) { groups[id]?.interrupted() }
 
     /// The camera is given up, its main stream last: its viewers' sessions end.
     func ended(_ source: LiveSource) {
-        groups[source]?.interrupted()
+        for (id, group) in groups where id.source == source { group.interrupted() }
         guard source.stream == .main else { return }
         for session in Array(sessions.values) where session.cameraID == source.camera {
             session.peer.close()
             drain(session, at: shared.world.now())
         }
-        for stream in CameraStream.allCases { groups[LiveSource(source.camera, stream)] = nil }
+        groups = groups.filter { $0.key.source.camera != source.camera }
     }
 }

@@ -50,6 +50,9 @@ final class LiveMetrics: Sendable {
     private let lost: Counter
     private let requested: Counter
     private let keyframes: Counter
+    private let transcoding: Gauge
+    private let transcodesDropped: Counter
+    private let transcodesFailed: Counter
     private let discards: [Discard: Counter]
     private let connections: Gauge
     private let refusals: [Refusal: Counter]
@@ -93,6 +96,13 @@ final class LiveMetrics: Sendable {
             "cctv_webrtc_resends_requested_total", help: "RTP packets asked of publishers again.")
         keyframes = registry.counter(
             "cctv_webrtc_keyframes_requested_total", help: "Keyframes asked of publishers.")
+        transcoding = registry.gauge(
+            "cctv_live_transcodes", help: "Streams that are transcoded for live viewers.")
+        transcodesDropped = registry.counter(
+            "cctv_live_transcode_dropped_total",
+            help: "Access units left out because too many waited to be transcoded.")
+        transcodesFailed = registry.counter(
+            "cctv_live_transcode_failed_total", help: "Access units that could not be transcoded.")
         discards = Dictionary(
             uniqueKeysWithValues: Discard.allCases.map { reason in
                 let counter = registry.counter(
@@ -116,6 +126,12 @@ final class LiveMetrics: Sendable {
         connected.set(Double(total - handshakes))
         connecting.set(Double(handshakes))
     }
+
+    func transcodes(_ count: Int) { transcoding.set(Double(count)) }
+
+    func transcodeDropped() { transcodesDropped.increment() }
+
+    func transcodeFailed() { transcodesFailed.increment() }
 
     func switched(to stream: CameraStream) { switches[stream]?.increment() }
 

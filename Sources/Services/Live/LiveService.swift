@@ -4,7 +4,6 @@
 import CNetwork
 package import Domain
 import Glibc
-import H26x
 package import NIOCore
 import NIOPosix
 package import Observability
@@ -29,11 +28,13 @@ package final class LiveService: Sendable {
     ///   - port: 0 takes a free one.
     ///   - hasTCP: whether connections are taken beside datagrams.
     ///   - addresses: numeric addresses at which viewers reach this machine, the best first.
+    ///   - maxTranscodes: streams that are transcoded at once for viewers who cannot take what is sent.
     package init(
         world: World, registry: MetricsRegistry, eventLoops: [any EventLoop], port: Int,
-        hasTCP: Bool, addresses: [String]
+        hasTCP: Bool, addresses: [String], maxTranscodes: Int = 4
     ) async throws {
-        let shared = LiveShared(world: world, metrics: LiveMetrics(registry: registry))
+        let shared = LiveShared(
+            world: world, metrics: LiveMetrics(registry: registry), maxTranscodes: maxTranscodes)
         self.shared = shared
         identity = try DTLSIdentity()
         var loops: [LiveLoop.Handle] = []
@@ -120,9 +121,9 @@ package final class LiveService: Sendable {
         let shared = shared
         let source = LiveSource(id)
         let serial = shared.world.random()
-        let camera = LiveCamera(source, timeOffset: UInt32(truncatingIfNeeded: serial)) {
-            shared.removeCamera(source, serial: serial)
-        }
+        let camera = LiveCamera(
+            source, shared: shared, on: eventLoop, timeOffset: UInt32(truncatingIfNeeded: serial)
+        ) { shared.removeCamera(source, serial: serial) }
         shared.setCamera(LiveCamera.Handle(camera, serial: serial, on: eventLoop), source)
         return camera
     }
@@ -137,7 +138,8 @@ package final class LiveService: Sendable {
         let serial = shared.world.random()
         let main = shared.camera(LiveSource(id))?.value
         let camera = LiveCamera(
-            source, timeOffset: main?.timeOffset ?? 0, main: main, want: want
+            source, shared: shared, on: eventLoop, timeOffset: main?.timeOffset ?? 0, main: main,
+            want: want
         ) { shared.removeCamera(source, serial: serial) }
         shared.setCamera(LiveCamera.Handle(camera, serial: serial, on: eventLoop), source)
         return camera
@@ -155,13 +157,9 @@ package final class LiveService: Sendable {
         let offer = try Self.reading { () throws(OfferError) in
             try Offer(parsing: ByteBuffer(string: text))
         }
-        guard let camera = shared.camera(LiveSource(cameraID)),
-            let (known, sound) = try? await camera.submit({ ($0.parameterSets, $0.sound.codec) }),
-            let sets = known
-        else { throw .noPicture }
-        guard (sets.sequence.maxNumReorderFrames ?? 0) == 0 else {
-            throw MarsadError(.unprocessable, details: ["reason": "B_FRAMES", "use": "hls"])
-        }
+        guard let camera = shared.camera(LiveSource(cameraID)) else { throw .noPicture }
+        let (codec, name) = try await codec(of: camera, for: offer)
+        let sound = (try? await camera.submit { $0.sound.codec }) ?? nil
         let loop = loop(for: camera, cameraID)
         let world = shared.world
         let ssrc = SSRC(rawValue: UInt32(truncatingIfNeeded: world.random()))
@@ -172,7 +170,7 @@ package final class LiveService: Sendable {
             try Answer.viewing(
                 offer,
                 video: VideoDescription(
-                    codec: VideoCodec(sets.sequence), ssrc: ssrc, rtxSSRC: rtxSSRC,
+                    codec: name, ssrc: ssrc, rtxSSRC: rtxSSRC,
                     cname: LiveShared.canonicalName, streamID: cameraID.rawValue),
                 audio: sound.map { AudioDescription(codec: $0, ssrc: audioSSRC) }, ice: local,
                 fingerprint: identity.fingerprint, candidates: candidates)
@@ -192,15 +190,15 @@ package final class LiveService: Sendable {
             // who asked for little is not given much.
             let group =
                 if quality == .low, let sub {
-                    loop.group(of: LiveSource(cameraID, .sub), sub)
+                    loop.group(of: .init(source: LiveSource(cameraID, .sub), codec: codec), sub)
                 } else {
-                    loop.group(of: LiveSource(cameraID), camera)
+                    loop.group(of: .init(source: LiveSource(cameraID), codec: codec), camera)
                 }
             let choice = ViewerSession.Choice(
                 group: { [weak loop] stream in
                     let source = LiveSource(cameraID, stream)
                     guard let loop, let camera = shared.camera(source) else { return nil }
-                    return loop.group(of: source, camera)
+                    return loop.group(of: .init(source: source, codec: codec), camera)
                 },
                 onChange: shared.metrics.switched, now: shared.world.now)
             return ViewerSession(
@@ -338,16 +336,6 @@ extension MarsadError {
                 .invalidSDP, details: ["reason": "the direction is not that of this address"])
         case .unsupported(let reason):
             self.init(.unprocessable, details: ["reason": String(reason.prefix(200))])
-        }
-    }
-}
-
-extension VideoCodec {
-    /// How an offer names the video of these sets.
-    init(_ sequence: SequenceParameterSet) {
-        switch sequence {
-        case .h264(let sequence): self = .h264(profileLevelID: sequence.profileLevelID)
-        case .h265: self = .h265
         }
     }
 }

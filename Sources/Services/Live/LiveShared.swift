@@ -33,6 +33,8 @@ final class LiveShared: Sendable {
         var publishers: [CameraID: String] = [:]
         var sessions: [String: Place] = [:]
         var handshakes = 0
+        /// Streams that are transcoded at present.
+        var transcodes = 0
         /// Viewers' sessions of a camera on each loop, connected or not.
         var loads: [CameraID: [Int: Int]] = [:]
 
@@ -46,11 +48,13 @@ final class LiveShared: Sendable {
 
     let world: World
     let metrics: LiveMetrics
+    private let maxTranscodes: Int
     private let state = Mutex(State())
 
-    init(world: World, metrics: LiveMetrics) {
+    init(world: World, metrics: LiveMetrics, maxTranscodes: Int) {
         self.world = world
         self.metrics = metrics
+        self.maxTranscodes = maxTranscodes
     }
 
     /// The loop that a fragment's session lives on.
@@ -78,6 +82,30 @@ final class LiveShared: Sendable {
     /// A camera that was given up; not the one that took its place meanwhile.
     func removeCamera(_ source: LiveSource, serial: UInt64) {
         state.withLock { if $0.cameras[source]?.serial == serial { $0.cameras[source] = nil } }
+    }
+
+    // MARK: Transcodes
+
+    /// Takes a place for a stream that is to be transcoded; not when there are too many already.
+    func beginTranscode() throws(MarsadError) {
+        let count = state.withLock { state -> Int? in
+            guard state.transcodes < maxTranscodes else { return nil }
+            state.transcodes += 1
+            return state.transcodes
+        }
+        guard let count else {
+            throw MarsadError(
+                .overloaded, details: ["reason": "TRANSCODES", "retry_after": "10"])
+        }
+        metrics.transcodes(count)
+    }
+
+    func endTranscode() {
+        metrics.transcodes(
+            state.withLock { state in
+                state.transcodes -= 1
+                return state.transcodes
+            })
     }
 
     // MARK: Sessions
