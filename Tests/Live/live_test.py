@@ -636,11 +636,40 @@ MOVES = "cctv_webrtc_quality_switches_total"
 
 
 class Downlink(Relay):
-    """Disturbs what the server sends, and nothing else."""
+    """Loses a share of what the server sends, and nothing else; the share changes while it runs."""
 
-    def from_client(self, data, address):
+    def __init__(self, seed, target):
+        self.random, self.target, self.loss = random.Random(seed), target, 0
+        self.client = self.near = self.far = None
+
+    async def start(self):
+        loop, host = asyncio.get_running_loop(), "127.0.0.1"
+        self.near, _ = await loop.create_datagram_endpoint(
+            lambda: Side(self._from_client), local_addr=(host, 0))
+        self.far, _ = await loop.create_datagram_endpoint(
+            lambda: Side(self._from_server), remote_addr=self.target)
+        self.address = self.near.get_extra_info("sockname")
+
+    def _from_client(self, data, address):
         self.client = address
         self.far.sendto(data)
+
+    def _from_server(self, data, _address):
+        if self.client and self.random.random() >= self.loss:
+            self.near.sendto(data, self.client)
+
+    def close(self):
+        for side in (self.near, self.far):
+            if side:
+                side.close()
+
+
+class Side(asyncio.DatagramProtocol):
+    def __init__(self, receive):
+        self.receive = receive
+
+    def datagram_received(self, data, address):
+        self.receive(data, address)
 
 
 async def check_quality(checks, server, camera, seed):
@@ -648,15 +677,14 @@ async def check_quality(checks, server, camera, seed):
     shows the first small picture seconds after the move: it waits for what was lost before it."""
     target = await asyncio.to_thread(media_address, server, camera["id"])
     relay, viewer = Downlink(seed, target), Viewer(server, camera["id"])
-    relay.LOSS = relay.REORDERED = relay.DOUBLED = 0
     large = tuple(int(n) for n in camera["resolution"].split("x"))
     small = tuple(n // 4 * 2 for n in large)
     try:
-        address = await relay.start()
-        await viewer.join(lambda answer: relay.rewrite(answer, address))
+        await relay.start()
+        await viewer.join(relay.rewrite)
         if not checks.check(await viewer.sees(large, 20), "a viewer begins with the main stream"):
             return
-        relay.LOSS, begun = 0.25, time.monotonic()
+        relay.loss, begun = 0.25, time.monotonic()
         before = moved = await asyncio.to_thread(server.metric, MOVES)
         while moved == before and time.monotonic() - begun < 15:
             await asyncio.sleep(0.1)
@@ -670,7 +698,7 @@ async def check_quality(checks, server, camera, seed):
                    if c["id"] == camera["id"]]
         checks.check(streams[0].get("sub", {}).get("resolution") == f"{small[0]}x{small[1]}",
                      "… and the camera's state shows it", str(streams))
-        relay.LOSS = 0
+        relay.loss = 0
         back = await viewer.sees(large, 40)
         checks.check(back is not None, "… and the main stream again when the loss is over",
                      str(viewer.sizes))
