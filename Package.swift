@@ -16,6 +16,7 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 
@@ -57,8 +58,10 @@ let package = Package(
         floor("Protocols", "RTSP", ["Primitives", "RTP", "SDP", "H26x", nioCore, crypto]),
         floor("Protocols", "MP4", ["Primitives", "H26x", nioCore]),
         floor("Protocols", "Manifests", ["Primitives"]),
+        floor("Protocols", "JOSE"),
         .systemLibrary(name: "COpenSSL", path: "Sources/CSystem/COpenSSL"),
         floor("Protocols", "WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
+        .systemLibrary(name: "CArgon2", path: "Sources/CSystem/CArgon2"),
         // Floor 2
         .target(
             name: "CFFmpeg", path: "Sources/CSystem/CFFmpeg",
@@ -103,6 +106,12 @@ let package = Package(
                 "Domain", "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "WebRTC",
                 "Decoding", "Observability", "CNetwork", nioCore, nioPosix, crypto,
             ]),
+        floor(
+            "Services", "Identity",
+            [
+                "Domain", "Primitives", "JOSE", "Database", "Observability", "CArgon2", nioPosix,
+                crypto, cryptoExtras,
+            ]),
         // Floor 5
         floor(
             "", "API",
@@ -123,7 +132,7 @@ let package = Package(
             name: "marsad",
             dependencies: [
                 "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
-                "Database",
+                "Database", "Identity",
                 "Decoding", "Observability", "Simulation", "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, hummingbird, logging, "Yams", crypto,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -139,6 +148,7 @@ let package = Package(
         tests("RTSP", ["RTSP", "SDP", "RTP", "H26x", "Primitives", nioCore]),
         tests("MP4", ["MP4", "H26x", "Primitives", nioCore]),
         tests("Manifests", ["Manifests", "Primitives"]),
+        tests("JOSE", ["JOSE", "Primitives"]),
         tests("WebRTC", ["WebRTC", "RTP", "SDP", "Primitives", nioCore]),
         tests("Database", ["Database", "Primitives"]),
         tests("Decoding", ["Decoding", "H26x", "Simulation", "Primitives", nioCore]),
@@ -162,6 +172,12 @@ let package = Package(
                 "Live", "WebRTC", "RTP", "RTPFormats", "H26x", "Decoding", "Simulation", "Domain",
                 "Observability", "Primitives", nioCore, nioPosix,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+            ]),
+        tests(
+            "Identity",
+            [
+                "Identity", "JOSE", "Domain", "Database", "Observability", "Primitives", "CArgon2",
+                nioPosix, crypto, cryptoExtras,
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),
         tests(

@@ -32,6 +32,25 @@ extension MarsadError.Code {
         case .tokenExpired:
             .init(
                 status: 401, english: "The token has expired", arabic: "انتهت صلاحية الرمز")
+        case .invalidCredentials:
+            .init(
+                status: 401, english: "The name or the password is not right",
+                arabic: "اسم المستخدم أو كلمة المرور غير صحيحة")
+        case .sessionRevoked:
+            .init(
+                status: 401, english: "The session has been ended; sign in again",
+                arabic: "تم إنهاء الجلسة، سجّل الدخول مجددًا")
+        case .userDisabled:
+            .init(
+                status: 403, english: "The account is not active", arabic: "الحساب غير مفعّل")
+        case .alreadyExists:
+            .init(
+                status: 409, english: "There is one of this name already",
+                arabic: "يوجد عنصر بهذا الاسم بالفعل")
+        case .rateLimitExceeded:
+            .init(
+                status: 429, english: "Too many tries; wait a little",
+                arabic: "محاولات كثيرة جدًا، انتظر قليلًا")
         case .forbidden:
             .init(
                 status: 403, english: "You may not do this", arabic: "غير مسموح لك بهذا الإجراء")

@@ -9,16 +9,7 @@ package struct CameraID: Hashable, Comparable, Sendable, CustomStringConvertible
 
     /// Accepts exactly the canonical lower-case UUID form, so that an id is safe in paths and labels.
     package init?(_ text: some StringProtocol) {
-        let bytes = Array(text.utf8)
-        guard bytes.count == 36 else { return nil }
-        for (index, byte) in bytes.enumerated() {
-            switch index {
-            case 8, 13, 18, 23: guard byte == UInt8(ascii: "-") else { return nil }
-            default:
-                let digit = (48...57).contains(byte) || (97...102).contains(byte)
-                guard digit else { return nil }
-            }
-        }
+        guard isCanonicalUUID(text) else { return nil }
         rawValue = String(text)
     }
 
@@ -70,6 +61,8 @@ package struct Camera: Sendable, Equatable {
     package var name: String
     package var nameArabic: String
     package var source: Source
+    /// The camera group within its source; `nil` for none.
+    package var folderID: FolderID?
     package var origin: CameraOrigin
     /// Where its stream is, with credentials where it has them; never printed. Empty for one that
     /// publishes.

@@ -56,11 +56,13 @@ enum House {
     // MARK: The table of docs/design/architecture.md
 
     static let protocols: Set<String> = [
-        "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC",
+        "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC", "JOSE",
     ]
     static let infrastructure: Set<String> = ["Database", "Decoding", "Observability"]
-    static let services: Set<String> = ["Ingest", "Recording", "Playback", "Live"]
-    static let shims: Set<String> = ["CFFmpeg", "CStorage", "CNetwork", "COpenSSL"]
+    static let services: Set<String> = ["Ingest", "Recording", "Playback", "Live", "Identity"]
+    static let shims: Set<String> = [
+        "CFFmpeg", "CStorage", "CNetwork", "COpenSSL", "CArgon2",
+    ]
     private static let service =
         protocols.union(infrastructure).union(["Primitives", "Domain", "CStorage"])
 
@@ -80,6 +82,8 @@ enum House {
         "CStorage": [],
         "CNetwork": [],
         "COpenSSL": [],
+        "CArgon2": [],
+        "JOSE": [],
         "Database": protocols.union(["Primitives"]),
         "Decoding": protocols.union(["Primitives", "CFFmpeg"]),
         "Observability": protocols.union(["Primitives"]),
@@ -88,6 +92,7 @@ enum House {
         "Recording": service,
         "Playback": service,
         "Live": service.union(["CNetwork"]),
+        "Identity": service.union(["CArgon2"]),
         "API": services.union(["Primitives", "Domain", "Observability"]),
         "Simulation": protocols.union(infrastructure).union(["Primitives", "Domain"]),
         "marsad": protocols.union(infrastructure).union(services)

@@ -40,6 +40,7 @@ import Testing
             try await store.put(camera)
             #expect(try await store.camera(camera.id) == camera)
             camera.name = "New name"
+            camera.folderID = FolderID("gates")
             camera.address = Redacted("rtsp://10.0.0.2/")
             camera.subAddress = Redacted("rtsp://10.0.0.2/sub")
             camera.hasAudio = true

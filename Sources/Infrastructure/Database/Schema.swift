@@ -17,10 +17,12 @@ package enum Schema {
             let integer = Types(dialect).integer
             return ["ALTER TABLE cameras ADD COLUMN has_audio \(integer) NOT NULL DEFAULT 0"]
         },
+        Migration(number: 5, name: "identity", sql: identity),
+        Migration(number: 6, name: "audit", sql: audit),
     ]
 
     /// Names of column types that the engines do not share.
-    private struct Types {
+    struct Types {
         let integer: String
         let real: String
         let blob: String

@@ -29,13 +29,14 @@ package struct CameraStore: Sendable {
         try await database.execute(
             Statement(
                 """
-                INSERT INTO cameras (id, name, name_ar, source, origin, rtsp_url, sub_rtsp_url,
-                    recording_mode, retention_days, publish_token_sha256, has_audio,
-                    created_at, updated_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO cameras (id, name, name_ar, source, folder_id, origin, rtsp_url,
+                    sub_rtsp_url, recording_mode, retention_days, publish_token_sha256,
+                    has_audio, created_at, updated_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_ar = excluded.name_ar,
-                    source = excluded.source, origin = excluded.origin,
-                    rtsp_url = excluded.rtsp_url, sub_rtsp_url = excluded.sub_rtsp_url,
+                    source = excluded.source, folder_id = excluded.folder_id,
+                    origin = excluded.origin, rtsp_url = excluded.rtsp_url,
+                    sub_rtsp_url = excluded.sub_rtsp_url,
                     recording_mode = excluded.recording_mode,
                     retention_days = excluded.retention_days,
                     publish_token_sha256 = excluded.publish_token_sha256,
@@ -44,9 +45,9 @@ package struct CameraStore: Sendable {
                 """,
                 [
                     .text(camera.id.rawValue), .text(camera.name), .text(camera.nameArabic),
-                    .text(camera.source.rawValue), .text(camera.origin.rawValue), address,
-                    DatabaseValue(subAddress), .text(camera.recordingMode.rawValue),
-                    DatabaseValue(camera.retentionDays),
+                    .text(camera.source.rawValue), DatabaseValue(camera.folderID?.rawValue),
+                    .text(camera.origin.rawValue), address, DatabaseValue(subAddress),
+                    .text(camera.recordingMode.rawValue), DatabaseValue(camera.retentionDays),
                     DatabaseValue(camera.publishTokenHash), DatabaseValue(camera.hasAudio),
                     .integer(camera.createdAt.microseconds),
                     .integer(camera.updatedAt.microseconds),
@@ -93,6 +94,7 @@ package struct CameraStore: Sendable {
             publishTokenHash: try row.optionalText("publish_token_sha256"),
             createdAt: WallTime(microseconds: try row.integer("created_at")))
         camera.hasAudio = try row.integer("has_audio") != 0
+        camera.folderID = try row.optionalText("folder_id").flatMap { FolderID($0) }
         camera.updatedAt = WallTime(microseconds: try row.integer("updated_at"))
         return camera
     }

@@ -1,0 +1,57 @@
+// The one form of identifiers, and those of people and groups.
+// SPDX-License-Identifier: Apache-2.0
+
+/// Whether a text is a lower-case UUID, the one form of identifiers: safe in paths, labels and SQL.
+func isCanonicalUUID(_ text: some StringProtocol) -> Bool {
+    let bytes = Array(text.utf8.prefix(37))
+    guard bytes.count == 36 else { return false }
+    return bytes.enumerated().allSatisfy { index, byte in
+        switch index {
+        case 8, 13, 18, 23: byte == UInt8(ascii: "-")
+        default: (48...57).contains(byte) || (97...102).contains(byte)
+        }
+    }
+}
+
+/// A user's identity: a lower-case UUID string.
+package struct UserID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: String
+
+    package init?(_ text: some StringProtocol) {
+        guard isCanonicalUUID(text) else { return nil }
+        rawValue = String(text)
+    }
+
+    package static func < (a: UserID, b: UserID) -> Bool { a.rawValue < b.rawValue }
+    package var description: String { rawValue }
+}
+
+/// A group's identity: a lower-case UUID string.
+package struct GroupID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: String
+
+    package init?(_ text: some StringProtocol) {
+        guard isCanonicalUUID(text) else { return nil }
+        rawValue = String(text)
+    }
+
+    package static func < (a: GroupID, b: GroupID) -> Bool { a.rawValue < b.rawValue }
+    package var description: String { rawValue }
+}
+
+/// A group of cameras within a source; a camera that is put into it later belongs to it as well.
+package struct FolderID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let rawValue: String
+
+    /// Lower-case letters, digits and hyphens, 1 to 64 of them.
+    package init?(_ text: some StringProtocol) {
+        let isAllowed = text.utf8.prefix(65).allSatisfy {
+            (97...122).contains($0) || (48...57).contains($0) || $0 == UInt8(ascii: "-")
+        }
+        guard (1...64).contains(text.utf8.count), isAllowed else { return nil }
+        rawValue = String(text)
+    }
+
+    package static func < (a: FolderID, b: FolderID) -> Bool { a.rawValue < b.rawValue }
+    package var description: String { rawValue }
+}

@@ -1,0 +1,54 @@
+// Every limit of identity in one place.
+// SPDX-License-Identifier: Apache-2.0
+
+/// The lives, sizes and counts of accounts, tokens and the audit log.
+package enum Limits {
+    /// What a caller may still do after its permissions changed elsewhere is bounded by this as well.
+    static let accountCache = Duration.seconds(1)
+    static let cachedTokens = 10_000
+    /// Of an access token; a stolen one is worth this long.
+    package static let accessToken = Duration.seconds(15 * 60)
+    /// Of a refresh token, and of a login session as a whole.
+    static let refreshToken = Duration.seconds(12 * 3600)
+    static let loginSession = Duration.seconds(30 * 86_400)
+    /// The longest life of anything that a revocation must end: a playback session.
+    static let revocation = Duration.seconds(13 * 3600)
+    package static let longestIssuedToken = Duration.seconds(24 * 3600)
+    /// A key that signs no more stays published until its last token is long dead.
+    static let keyOverlap = Duration.seconds(2 * 24 * 3600)
+    static let keyBits = 2048
+
+    static let passwordCharacters = 12...128
+    /// At once, each on 19 MiB; more would turn a flood of logins into an attack on the memory.
+    static let hashesAtOnce = 2
+    static let hashesQueued = 16
+
+    /// Tries before waiting begins, for typing errors.
+    static let freeTries = 3
+    static let firstWait = Duration.seconds(1)
+    static let longestWait = Duration.seconds(15 * 60)
+    /// A quiet hour makes up for everything.
+    static let triesForgotten = Duration.seconds(3600)
+    static let triedNames = 20_000
+
+    package static let page = 500
+    static let textCharacters = 200
+    static let grantsPerGroup = 200
+    static let groupsPerUser = 100
+
+    /// Events that wait while the log cannot be written; the last fifth is for what has begun.
+    static let auditQueue = 10_000
+    static let auditQueueForStarts = 8000
+    static let auditBatch = 256
+    static let headInterval = Duration.seconds(60)
+    static let headRows: Int64 = 1000
+    static let auditDetailCharacters = 2000
+
+    static let webhookTolerance = Duration.seconds(300)
+    static let webhookBytes = 65_536
+    /// Longer than the tolerance on both sides: an older event is refused by its time.
+    static let webhookMemory = Duration.seconds(3600)
+    static let externalKeysAge = Duration.seconds(3600)
+    /// An unknown key name asks the provider at most this often.
+    static let externalKeysRetry = Duration.seconds(30)
+}
