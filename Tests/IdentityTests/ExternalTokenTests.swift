@@ -1,0 +1,141 @@
+// Tokens of an external provider: its keys are fetched when they are needed, and not more often.
+// SPDX-License-Identifier: Apache-2.0
+
+import CryptoExtras
+import Domain
+import Foundation
+import Identity
+import JOSE
+import Primitives
+import Synchronization
+import Testing
+
+@Suite struct ExternalTokenTests {
+    /// A provider whose key set a test changes, and which counts how often it is asked.
+    final class Provider: Sendable {
+        let key: _RSA.Signing.PrivateKey
+        private let state = Mutex((keyIDs: ["idp-1"], fetches: 0, isDown: false))
+
+        init() throws { key = try _RSA.Signing.PrivateKey(keySize: .bits2048) }
+
+        var fetches: Int { state.withLock { $0.fetches } }
+        func publish(_ keyIDs: [String]) { state.withLock { $0.keyIDs = keyIDs } }
+        func fail() { state.withLock { $0.isDown = true } }
+
+        func fetch() throws -> [UInt8] {
+            let (keyIDs, isDown) = state.withLock { state in
+                state.fetches += 1
+                return (state.keyIDs, state.isDown)
+            }
+            if isDown { throw MarsadError(.internalError) }
+            let numbers = try key.publicKey.getKeyPrimitives()
+            let keys = keyIDs.map {
+                RSAPublicParameters(
+                    keyID: $0, modulus: Array(numbers.modulus),
+                    exponent: Array(numbers.publicExponent))
+            }
+            return Array(KeySet(keys: keys).serialized.utf8)
+        }
+
+        func token(_ keyID: String = "idp-1", _ changes: [String: JSONValue?] = [:]) throws
+            -> String
+        {
+            let now = TestWorld.start.microseconds / 1_000_000
+            return try TokenForge(
+                key: key, keyID: keyID,
+                claims: [
+                    "iss": "https://idp.example", "aud": "marsad", "sub": "f00d",
+                    "preferred_username": "Outsider", "iat": .number(String(now)),
+                    "exp": .number(String(now + 86_400)),
+                    // What the token says of permissions counts for nothing.
+                    "permissions": .array(["iam:admin", "camera:*:view"]),
+                ]
+            ).token(changes)
+        }
+    }
+
+    private func with(
+        _ provider: Provider, _ body: (IdentityRig) async throws -> Void
+    ) async throws {
+        try await IdentityRig.with(
+            external: { world in
+                ExternalTokens(
+                    provider: .init(issuer: "https://idp.example", audience: "marsad"),
+                    world: world, fetch: { try provider.fetch() })
+            }, body)
+    }
+
+    private func authenticate(_ rig: IdentityRig, _ token: String) async -> MarsadError.Code? {
+        await code { _ = try await rig.identity.authenticate(token, from: RequestOrigin()) }
+    }
+
+    @Test("a user that is known here gets in with the provider's token, and may what its groups may")
+    func known() async throws {
+        let provider = try Provider()
+        try await with(provider) { rig in
+            let token = try provider.token()
+            #expect(await authenticate(rig, token) == .invalidToken)
+            let user = try await rig.user("outsider", origin: .external)
+            let caller = try await rig.identity.authenticate(token, from: RequestOrigin())
+            #expect(caller.actor == .user(user.id))
+            #expect(!caller.may(.administerUsers))
+            #expect(caller.visibility.sources == [Source("METRO")].compactMap { $0 })
+            #expect(provider.fetches == 1)
+            rig.clock.advance(by: .milliseconds(1))
+            try await rig.identity.setStatus(user.id, .disabled, by: IdentityRig.program)
+            #expect(await authenticate(rig, token) == .sessionRevoked)
+        }
+    }
+
+    @Test("a local account cannot be entered by the provider's word")
+    func local() async throws {
+        let provider = try Provider()
+        try await with(provider) { rig in
+            let user = try await rig.user("outsider")
+            #expect(await authenticate(rig, try provider.token()) == .invalidToken)
+            let byID = try provider.token("idp-1", ["sub": .string(user.id.rawValue)])
+            #expect(await authenticate(rig, byID) == .invalidToken)
+        }
+    }
+
+    @Test("another issuer's or audience's token is refused, and no key is fetched for the first")
+    func foreign() async throws {
+        let provider = try Provider()
+        try await with(provider) { rig in
+            try await rig.user("outsider", origin: .external)
+            #expect(
+                await authenticate(rig, try provider.token("idp-1", ["iss": "https://x"]))
+                    == .invalidToken)
+            #expect(provider.fetches == 0)
+            #expect(
+                await authenticate(rig, try provider.token("idp-1", ["aud": "else"]))
+                    == .invalidToken)
+            let other = try Provider()
+            #expect(await authenticate(rig, try other.token()) == .invalidToken)
+        }
+    }
+
+    @Test("an unknown key asks the provider once, however many tokens name it")
+    func unknownKeys() async throws {
+        let provider = try Provider()
+        try await with(provider) { rig in
+            try await rig.user("outsider", origin: .external)
+            #expect(await authenticate(rig, try provider.token()) == nil)
+            for number in 0..<20 {
+                #expect(
+                    await authenticate(rig, try provider.token("idp-x\(number)")) == .invalidToken)
+            }
+            #expect(provider.fetches == 1)
+        }
+    }
+
+    @Test("a provider that is down lets in nobody whose key is not known yet")
+    func down() async throws {
+        let provider = try Provider()
+        provider.fail()
+        try await with(provider) { rig in
+            try await rig.user("outsider", origin: .external)
+            #expect(await authenticate(rig, try provider.token()) == .invalidToken)
+        }
+    }
+}
