@@ -40,12 +40,13 @@ let package = Package(
             ]),
         .systemLibrary(name: "COpenSSL"),
         instrumented("WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
+        instrumented("JOSE"),
         instrumented("MP4", ["Primitives", "H26x", nioCore]),
         .executableTarget(
             name: "MarsadFuzz",
             dependencies: [
                 "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "WebRTC",
-                nioCore,
+                "JOSE", nioCore,
             ],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])],
             // gold ends with an internal error on what is instrumented.

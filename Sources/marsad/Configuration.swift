@@ -20,6 +20,8 @@ struct ConfigurationKey: Sendable {
     var isValid: @Sendable (String) -> Bool
     /// Its value is never printed.
     var isSecret = false
+    /// Neither a file of configuration, which others read, nor a flag, which every process list shows.
+    var isEnvironmentOnly = false
 
     /// `http.port` → `MARSAD_HTTP_PORT`.
     var environmentName: String {
@@ -76,6 +78,18 @@ struct ConfigurationKey: Sendable {
         number("recording.segment_seconds", 300, 2...3600),
         number("recording.sync_seconds", 5, 1...60),
         number("retention.days", 30, 1...3650),
+        ConfigurationKey(
+            name: "auth.issuer", defaultValue: "marsad",
+            allowed: "the name of this installation in its tokens, up to 200 characters",
+            isValid: { (1...200).contains($0.utf8.count) }),
+        ConfigurationKey(
+            name: "auth.initial_admin_password", defaultValue: "",
+            allowed: "12 to 128 characters; by environment or _FILE only",
+            isValid: { $0.count <= 128 }, isSecret: true, isEnvironmentOnly: true),
+        ConfigurationKey(
+            name: "audit.anchor", defaultValue: "",
+            allowed: "a file for the audit log's signed heads, best on another disk",
+            isValid: { _ in true }),
         choice("log.level", ["info", "trace", "debug", "notice", "warning", "error", "critical"]),
     ]
 
@@ -108,7 +122,10 @@ struct Configuration {
             values[key.name] = (overrides[key.name] ?? key.defaultValue, "default")
         }
         if let file {
-            for (name, value) in try Self.read(file) { try set(name, value, origin: file) }
+            for (name, value) in try Self.read(file) {
+                try refuseOutsideEnvironment(name, origin: file)
+                try set(name, value, origin: file)
+            }
         }
         for key in ConfigurationKey.all {
             if let value = environment[key.environmentName] {
@@ -122,7 +139,10 @@ struct Configuration {
                 try set(key.name, ConfigurationKey.trimmed(value), origin: path)
             }
         }
-        for (name, value) in flags { try set(name, value, origin: "flag") }
+        for (name, value) in flags {
+            try refuseOutsideEnvironment(name, origin: "flag")
+            try set(name, value, origin: "flag")
+        }
     }
 
     func text(_ name: String) -> String { values[name]?.value ?? "" }
@@ -137,6 +157,15 @@ struct Configuration {
             let shown = isHidden && !value.isEmpty ? Redacted(value).description : value
             return "\(name): \(shown)  # \(values[name]?.origin ?? "")"
         }.joined(separator: "\n")
+    }
+
+    private func refuseOutsideEnvironment(_ name: String, origin: String) throws {
+        guard let key = ConfigurationKey.all.first(where: { $0.name == name }),
+            key.isEnvironmentOnly
+        else { return }
+        throw ConfigurationError(
+            description: "\(origin): \(name) is taken from \(key.environmentName) or "
+                + "\(key.environmentName)_FILE only")
     }
 
     private mutating func set(_ name: String, _ value: String, origin: String) throws {

@@ -12,11 +12,12 @@ struct Marsad: AsyncParsableCommand {
         abstract: "A video management system for city-scale CCTV.",
         version: Installation.version,
         subcommands: [
-            Serve.self, Demo.self, CameraCommand.self, Simulate.self, Bench.self, Repair.self,
-            CheckRecordings.self,
+            Serve.self, Demo.self, CameraCommand.self, UserCommand.self, TokenCommand.self,
+            AuditCommand.self, Simulate.self, Bench.self, Repair.self, CheckRecordings.self,
         ])
 
-    /// Exit codes of the contract: 0 done, 1 failed, 2 wrong usage or configuration.
+    /// Exit codes of the contract: 0 done, 1 failed, 2 wrong usage or configuration, 3 verified and
+    /// found false.
     static func main() async {
         // A viewer or camera that closes its socket must not end the process.
         signal(SIGPIPE, SIG_IGN)

@@ -5,6 +5,7 @@ import Database
 import Dispatch
 import Domain
 import Identity
+import NIOPosix
 import Primitives
 import Testing
 

@@ -71,6 +71,7 @@ enum Seeds {
         case .client: [conversation, digestConversation]
         case .server: [prefixed(0, requests), prefixed(1, requests)]
         case .mp4: mp4
+        case .token: tokenSeeds
         case .ice, .offer, .trickle, .srtp, .dtls: liveSeeds(target)
         }
     }

@@ -27,6 +27,7 @@ enum FuzzTarget: String, CaseIterable {
     case trickle = "TrickleFragment"
     case srtp = "SRTP"
     case dtls = "DTLS"
+    case token = "Token"
 
     /// A C function carries no context, hence one literal a target.
     var callback: FuzzCallback {
@@ -46,6 +47,7 @@ enum FuzzTarget: String, CaseIterable {
         case .trickle: { run(fuzzTrickle, $0, $1) }
         case .srtp: { run(fuzzSRTP, $0, $1) }
         case .dtls: { run(fuzzDTLS, $0, $1) }
+        case .token: { run(fuzzToken, $0, $1) }
         }
     }
 }

@@ -159,7 +159,7 @@ func liveSeeds(_ target: FuzzTarget) -> [ByteBuffer] {
             bytes.writeImmutableBuffer(datagram)
         }
         return [bytes]
-    case .h26x, .rtp, .depacketizer, .sdp, .message, .client, .server, .mp4:
+    case .h26x, .rtp, .depacketizer, .sdp, .message, .client, .server, .mp4, .token:
         return []
     }
 }

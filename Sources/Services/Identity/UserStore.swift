@@ -37,7 +37,8 @@ package struct UserStore: Sendable {
         try await first("user_id", id.rawValue)
     }
 
-    func user(_ loginID: LoginID) async throws(DatabaseError) -> User? {
+    /// Without asking who asks: for commands on the machine itself.
+    package func user(_ loginID: LoginID) async throws(DatabaseError) -> User? {
         try await first("login_id", loginID.rawValue)
     }
 

@@ -41,6 +41,8 @@ package struct AuditReport: Sendable, Equatable {
     package var oddHours: [Deed] = []
     /// Lines that did not fit.
     package var omitted = 0
+
+    package init() {}
 }
 
 /// Reads the log for a report.

@@ -60,6 +60,11 @@ package struct AuditVerification: Sendable, Equatable {
     /// Rows after the newest head: written since the last minute, or since a crash.
     package var unsignedRows: Int64 = 0
     package var finding: AuditFinding?
+
+    package init(rows: Int64 = 0, heads: Int = 0) {
+        self.rows = rows
+        self.heads = heads
+    }
 }
 
 /// Walks the whole chain and holds it against the signed heads.

@@ -1,0 +1,92 @@
+// The parts of identity over a data folder, for the server and for commands.
+// SPDX-License-Identifier: Apache-2.0
+
+import Database
+import Domain
+import Identity
+import NIOPosix
+import Observability
+import Primitives
+
+/// Identity as one process has it.
+struct IdentityWiring: Sendable {
+    let identity: IdentityService
+    let audit: AuditLog
+    let keys: SigningKeys
+    let heads: AuditHeadFile
+
+    /// Keys and heads are files of the data folder, unless `audit.anchor` names another place for the
+    /// heads. A key file that others may read ends the program with 2.
+    init(
+        folder: DataFolder, configuration: Configuration, world: World, registry: MetricsRegistry
+    ) throws {
+        let hashers = NIOThreadPool(numberOfThreads: 2)
+        let writer = NIOThreadPool(numberOfThreads: 1)
+        for pool in [hashers, writer] { pool.start() }
+        do {
+            heads = try Self.heads(folder, configuration)
+            keys = try SigningKeys(folder: folder.path + "/keys", world: world)
+        } catch {
+            throw ConfigurationError(description: error.description)
+        }
+        audit = AuditLog(
+            database: folder.database, heads: heads, world: world, pool: writer,
+            registry: registry)
+        identity = IdentityService(
+            IdentityService.Parts(
+                database: folder.database, audit: audit,
+                tokens: AccessTokens(
+                    keys: keys, issuer: configuration.text("auth.issuer"), world: world),
+                hasher: PasswordHasher(pool: hashers, world: world),
+                revocations: Revocations(database: folder.database, world: world), world: world))
+    }
+
+    /// The file of signed heads and its key.
+    static func heads(
+        _ folder: DataFolder, _ configuration: Configuration
+    ) throws(SecretFileError) -> AuditHeadFile {
+        let anchor = configuration.text("audit.anchor")
+        return try AuditHeadFile(
+            path: anchor.isEmpty ? folder.path + "/audit-heads.log" : anchor,
+            keyFile: folder.path + "/audit-signing.key")
+    }
+
+    /// The first administrator of a new installation. A password that was made is shown this once.
+    func prepare(_ configuration: Configuration) async throws {
+        let text = configuration.text("auth.initial_admin_password")
+        let given = text.isEmpty ? nil : Redacted(text)
+        do throws(MarsadError) {
+            guard let first = try await identity.makeFirstAdministrator(password: given) else {
+                return
+            }
+            guard let made = first.made else { return }
+            complain("the first account is \(first.loginID), password \(made.reveal())")
+            complain("the password is not shown again; change it after the first sign-in")
+        } catch {
+            guard error.code == .unprocessable else { throw error }
+            throw ConfigurationError(
+                description: "auth.initial_admin_password is not valid; allowed: "
+                    + (error.details["reason"] ?? "a good password"))
+        }
+    }
+}
+
+/// Runs a command on a data folder's identity, and signs the audit log's head after it.
+func withIdentity(
+    _ options: FolderOptions, _ body: (IdentityWiring, Caller) async throws -> Void
+) async throws {
+    let configuration = try options.configuration()
+    let world = World.system
+    let folder = try await DataFolder.open(
+        configuration.text("data"), world: world, exclusive: false)
+    let wiring = try IdentityWiring(
+        folder: folder, configuration: configuration, world: world, registry: MetricsRegistry())
+    do {
+        try await wiring.prepare(configuration)
+        try await body(wiring, .program("cli"))
+    } catch {
+        await wiring.audit.finish()
+        throw error
+    }
+    await wiring.audit.finish()
+}
