@@ -61,6 +61,7 @@ let package = Package(
         floor("Protocols", "JOSE"),
         .systemLibrary(name: "COpenSSL", path: "Sources/CSystem/COpenSSL"),
         floor("Protocols", "WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
+        floor("Protocols", "RESP", [nioCore]),
         .systemLibrary(name: "CArgon2", path: "Sources/CSystem/CArgon2"),
         // Floor 2
         .target(
@@ -79,6 +80,7 @@ let package = Package(
             ["Primitives", .product(name: "GRDB", package: "GRDB.swift")]),
         floor("Infrastructure", "Decoding", ["CFFmpeg", "H26x", nioCore]),
         floor("Infrastructure", "Observability", ["Primitives", logging]),
+        floor("Infrastructure", "Valkey", ["Primitives", "RESP", nioCore, nioPosix, crypto]),
         // Floor 3
         floor("", "Domain", ["Primitives"]),
         // Floor 4
@@ -112,12 +114,17 @@ let package = Package(
                 "Domain", "Primitives", "JOSE", "Database", "Observability", "CArgon2", nioPosix,
                 crypto, cryptoExtras,
             ]),
+        floor(
+            "Services", "Quota",
+            [
+                "Domain", "Primitives", "RESP", "Database", "Observability", "Valkey", logging,
+            ]),
         // Floor 5
         floor(
             "", "API",
             [
-                "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Observability",
-                hummingbird, nioCore, logging,
+                "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Quota",
+                "Observability", hummingbird, nioCore, logging,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
             resources: [.embedInCode("Resources/page")]),
@@ -132,8 +139,8 @@ let package = Package(
             name: "marsad",
             dependencies: [
                 "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
-                "Database", "Identity",
-                "Decoding", "Observability", "Simulation", "RTSP", "H26x", "MP4", "WebRTC", nioCore,
+                "Identity", "Quota", "Valkey", "Database", "Decoding", "Observability", "Simulation",
+                "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, hummingbird, logging, "Yams", crypto,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -150,6 +157,8 @@ let package = Package(
         tests("Manifests", ["Manifests", "Primitives"]),
         tests("JOSE", ["JOSE", "Primitives"]),
         tests("WebRTC", ["WebRTC", "RTP", "SDP", "Primitives", nioCore]),
+        tests("RESP", ["RESP", "Primitives", nioCore]),
+        tests("Valkey", ["Valkey", "RESP", "Primitives", nioCore, nioPosix]),
         tests("Database", ["Database", "Primitives"]),
         tests("Decoding", ["Decoding", "H26x", "Simulation", "Primitives", nioCore]),
         tests("Observability", ["Observability", "Primitives", logging]),
@@ -178,6 +187,12 @@ let package = Package(
             [
                 "Identity", "JOSE", "Domain", "Database", "Observability", "Primitives", "CArgon2",
                 nioPosix, crypto, cryptoExtras,
+            ]),
+        tests(
+            "Quota",
+            [
+                "Quota", "Database", "Valkey", "Domain", "Observability", "RESP", "Primitives",
+                nioCore, nioPosix, logging,
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),
         tests(

@@ -42,11 +42,12 @@ let package = Package(
         instrumented("WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
         instrumented("JOSE"),
         instrumented("MP4", ["Primitives", "H26x", nioCore]),
+        instrumented("RESP", [nioCore]),
         .executableTarget(
             name: "MarsadFuzz",
             dependencies: [
                 "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "WebRTC",
-                "JOSE", nioCore,
+                "JOSE", "RESP", nioCore,
             ],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])],
             // gold ends with an internal error on what is instrumented.

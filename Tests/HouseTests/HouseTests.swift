@@ -56,10 +56,12 @@ enum House {
     // MARK: The table of docs/design/architecture.md
 
     static let protocols: Set<String> = [
-        "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC", "JOSE",
+        "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC", "JOSE", "RESP",
     ]
-    static let infrastructure: Set<String> = ["Database", "Decoding", "Observability"]
-    static let services: Set<String> = ["Ingest", "Recording", "Playback", "Live", "Identity"]
+    static let infrastructure: Set<String> = ["Database", "Decoding", "Observability", "Valkey"]
+    static let services: Set<String> = [
+        "Ingest", "Recording", "Playback", "Live", "Quota", "Identity",
+    ]
     static let shims: Set<String> = [
         "CFFmpeg", "CStorage", "CNetwork", "COpenSSL", "CArgon2",
     ]
@@ -78,6 +80,7 @@ enum House {
         "MP4": ["Primitives", "H26x"],
         "Manifests": ["Primitives", "H26x"],
         "WebRTC": ["Primitives", "RTP", "SDP", "COpenSSL"],
+        "RESP": ["Primitives"],
         "CFFmpeg": [],
         "CStorage": [],
         "CNetwork": [],
@@ -86,11 +89,13 @@ enum House {
         "JOSE": [],
         "Database": protocols.union(["Primitives"]),
         "Decoding": protocols.union(["Primitives", "CFFmpeg"]),
+        "Valkey": protocols.union(["Primitives"]),
         "Observability": protocols.union(["Primitives"]),
         "Domain": ["Primitives"],
         "Ingest": service,
         "Recording": service,
         "Playback": service,
+        "Quota": service,
         "Live": service.union(["CNetwork"]),
         "Identity": service.union(["CArgon2"]),
         "API": services.union(["Primitives", "Domain", "Observability"]),

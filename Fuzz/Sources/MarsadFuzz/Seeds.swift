@@ -73,7 +73,16 @@ enum Seeds {
         case .mp4: mp4
         case .token: tokenSeeds
         case .ice, .offer, .trickle, .srtp, .dtls: liveSeeds(target)
+        case .resp: resp
         }
+    }
+
+    private static var resp: [ByteBuffer] {
+        [
+            "\u{3}+OK\r\n-MOVED 1 127.0.0.1:6379\r\n:-1\r\n$3\r\na\r\n\r\n$-1\r\n*-1\r\n_\r\n",
+            "\u{9}*2\r\n%1\r\n+a\r\n,1.5\r\n~1\r\n#t\r\n>2\r\n+m\r\n=7\r\ntxt:abc\r\n",
+            "\u{5}|1\r\n+a\r\n(123\r\n!3\r\nERR\r\n,inf\r\n*0\r\n",
+        ].map { ByteBuffer(string: $0) }
     }
 
     private static var unit: AccessUnit {

@@ -5,6 +5,7 @@ import H26x
 import MP4
 import NIOCore
 import Primitives
+import RESP
 import RTP
 import RTPFormats
 import RTSP
@@ -28,6 +29,7 @@ enum FuzzTarget: String, CaseIterable {
     case srtp = "SRTP"
     case dtls = "DTLS"
     case token = "Token"
+    case resp = "RESP"
 
     /// A C function carries no context, hence one literal a target.
     var callback: FuzzCallback {
@@ -48,6 +50,7 @@ enum FuzzTarget: String, CaseIterable {
         case .srtp: { run(fuzzSRTP, $0, $1) }
         case .dtls: { run(fuzzDTLS, $0, $1) }
         case .token: { run(fuzzToken, $0, $1) }
+        case .resp: { run(fuzzRESP, $0, $1) }
         }
     }
 }
@@ -240,4 +243,26 @@ private func fuzzMP4(_ input: ByteBuffer) {
             return
         }
     }
+}
+
+/// The first byte says where the rest is cut in two, as a socket would.
+private func fuzzRESP(_ input: ByteBuffer) {
+    func decode(_ chunks: [ByteBuffer]) -> [RESPValue] {
+        var decoder = RESPDecoder()
+        var values: [RESPValue] = []
+        for chunk in chunks {
+            decoder.receive(chunk)
+            while let value = try? decoder.next() { values.append(value) }
+        }
+        return values
+    }
+    var input = input
+    let cut = input.readInteger(as: UInt8.self).map(Int.init) ?? 0
+    let whole = decode([input])
+    let first = input.readSlice(length: min(cut, input.readableBytes)) ?? ByteBuffer()
+    // As text: NaN equals nothing, not even itself.
+    precondition("\(decode([first, input]))" == "\(whole)", "a cut must not change what is decoded")
+    var written = ByteBuffer()
+    for value in whole { written.writeValue(value) }
+    precondition(decode([written]).count == whole.count, "what was read can be written and read")
 }

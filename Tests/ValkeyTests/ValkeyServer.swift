@@ -1,0 +1,111 @@
+// A real valkey-server for tests: a free port, no files, killed, paused and started again at will.
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import NIOCore
+import NIOPosix
+import Testing
+
+/// One server process. End it with `stop()`.
+actor ValkeyServer {
+    static let program = ["/usr/bin/valkey-server", "/usr/local/bin/valkey-server"].first {
+        FileManager.default.isExecutableFile(atPath: $0)
+    }
+    static var isInstalled: Bool { program != nil }
+    /// Said where the tests of a real server are left out.
+    static let missing: Comment = "SKIPPED: valkey-server is not installed (scripts/bootstrap test)"
+
+    struct NotReady: Error {
+        var output: String
+    }
+
+    let port: Int
+    private let options: [String]
+    private var process: Process?
+    private let folder: URL
+
+    nonisolated var url: String { "valkey://127.0.0.1:\(port)" }
+
+    /// Starts a server that keeps nothing on disk.
+    init(options: [String] = []) async throws {
+        self.options = options
+        port = try await Self.freePort()
+        folder = FileManager.default.temporaryDirectory
+            .appendingPathComponent("marsad-valkey-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try await start()
+    }
+
+    static func freePort() async throws -> Int {
+        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .bind(host: "127.0.0.1", port: 0).get()
+        let port = channel.localAddress?.port ?? 0
+        try await channel.close()
+        return port
+    }
+
+    func start() async throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: Self.program ?? "")
+        process.arguments =
+            ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder.path]
+            + options
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        let lines = AsyncStream<Data> { continuation in
+            pipe.fileHandleForReading.readabilityHandler = { handle in
+                let data = handle.availableData
+                if data.isEmpty {
+                    handle.readabilityHandler = nil
+                    continuation.finish()
+                } else {
+                    continuation.yield(data)
+                }
+            }
+        }
+        try process.run()
+        self.process = process
+        var output = ""
+        for await data in lines {
+            output += String(decoding: data, as: UTF8.self)
+            // The pipe is read on, so that the server never waits for it.
+            if output.contains("Ready to accept connections") { return }
+        }
+        throw NotReady(output: String(output.suffix(500)))
+    }
+
+    func pause() { signal(SIGSTOP) }
+    func resume() { signal(SIGCONT) }
+
+    /// As a crash does it.
+    func kill() {
+        signal(SIGKILL)
+        process?.waitUntilExit()
+        process = nil
+    }
+
+    func stop() {
+        if process != nil { kill() }
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private func signal(_ number: Int32) {
+        if let process { _ = Foundation.kill(process.processIdentifier, number) }
+    }
+}
+
+/// Runs a body with a server of its own.
+func withValkeyServer<Result: Sendable>(
+    options: [String] = [], _ body: (ValkeyServer) async throws -> Result
+) async throws -> Result {
+    let server = try await ValkeyServer(options: options)
+    do {
+        let result = try await body(server)
+        await server.stop()
+        return result
+    } catch {
+        await server.stop()
+        throw error
+    }
+}
