@@ -9,6 +9,16 @@ package struct ErrorText: Sendable {
     package var status: Int
     package var english: String
     package var arabic: String
+
+    /// With what the error carries put where its name stands in braces.
+    func filled(_ details: [String: String]) -> ErrorText {
+        var text = self
+        for (name, value) in details {
+            text.english = text.english.replacing("{\(name)}", with: value)
+            text.arabic = text.arabic.replacing("{\(name)}", with: value)
+        }
+        return text
+    }
 }
 
 extension MarsadError.Code {
@@ -106,6 +116,15 @@ extension MarsadError.Code {
             .init(
                 status: 415, english: "The body is of the wrong media type",
                 arabic: "نوع محتوى الطلب غير صحيح")
+        case .agencyLimitExceeded:
+            .init(
+                status: 429, english: "Camera limit reached for {name_en} ({current}/{limit})",
+                arabic: "تم الوصول إلى حد الكاميرات لـ{name_ar} ({current}/{limit})")
+        case .viewerLimitExceeded:
+            .init(
+                status: 429,
+                english: "Limit of live cameras reached for all agencies ({current}/{limit})",
+                arabic: "تم الوصول إلى حد البث المباشر لجميع الجهات ({current}/{limit})")
         case .cameraUnavailable:
             .init(
                 status: 503, english: "The camera has no picture at the moment",

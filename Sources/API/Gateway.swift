@@ -91,7 +91,7 @@ struct Gateway: RouterMiddleware {
 
     private func errorResponse(_ error: any Error, _ context: Context) throws -> Response {
         let failure = marsadError(error, context)
-        let text = failure.code.text
+        let text = failure.code.text.filled(failure.details)
         let body = ErrorBody(
             error: .init(
                 code: failure.code.rawValue, messageEn: text.english, messageAr: text.arabic,

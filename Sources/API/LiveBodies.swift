@@ -89,7 +89,6 @@ struct ReservationBody: Encodable {
     var expiresAt: String
     var heartbeatIntervalSeconds: Int64
     var currentUsage: Int
-    /// No agency has a limit yet: `null`.
     var limit: Int?
     var transport: Transport
     var token: String
@@ -102,7 +101,7 @@ struct ReservationBody: Encodable {
     }
     var iceServers: [Relay]
 
-    init(_ reservation: StreamReservation, usage: Int, relays: [ICEServer]) {
+    init(_ reservation: StreamReservation, relays: [ICEServer]) {
         iceServers = relays.map {
             Relay(urls: $0.url, username: $0.username, credential: $0.credential.reveal())
         }
@@ -111,7 +110,8 @@ struct ReservationBody: Encodable {
         source = reservation.source.rawValue
         expiresAt = reservation.expiresAt.description
         heartbeatIntervalSeconds = StreamReservations.heartbeatInterval.components.seconds
-        currentUsage = usage
+        currentUsage = reservation.usage.current
+        limit = reservation.usage.limit
         transport = Transport(url: "/api/v1/live/\(reservation.cameraID)/whep")
         token = reservation.token.reveal()
         roomName = "camera_\(reservation.cameraID)"
@@ -163,15 +163,18 @@ struct StreamStatsBody: Encodable {
     var total: Total
     var at: String
 
-    init(reserved: [Source: Int], viewers: [Source: Int], at: WallTime) {
-        // Agencies have no names of their own yet; their codes stand in.
-        sources = Set(reserved.keys).union(viewers.keys).sorted().map {
+    init(_ report: SeatReport, viewers: [Source: Int], at: WallTime) {
+        let usage = Dictionary(
+            report.sources.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
+        sources = Set(usage.keys).union(viewers.keys).sorted().map {
             Line(
-                source: $0.rawValue, nameEn: $0.rawValue, nameAr: $0.rawValue,
-                current: reserved[$0] ?? 0, viewers: viewers[$0] ?? 0)
+                source: $0.rawValue, nameEn: report.limits.nameEnglish(of: $0),
+                nameAr: report.limits.nameArabic(of: $0), current: usage[$0]?.current ?? 0,
+                limit: usage[$0]?.limit, viewers: viewers[$0] ?? 0)
         }
         total = Total(
-            current: reserved.values.reduce(0, +), viewers: viewers.values.reduce(0, +))
+            current: report.total, limit: report.limits.total,
+            viewers: viewers.values.reduce(0, +))
         self.at = at.description
     }
 }

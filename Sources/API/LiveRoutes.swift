@@ -9,6 +9,7 @@ import Ingest
 import Live
 import NIOCore
 import Primitives
+import Quota
 
 extension HTTPField.Name {
     static let acceptPost = HTTPField.Name("Accept-Post") ?? .eTag
@@ -43,21 +44,26 @@ extension Routes {
         let camera = try await camera(wanted.cameraID)
         let reservation = try await services.reservations.reserve(
             camera.id, source: camera.source, quality: wanted.quality, duration: wanted.duration)
-        let usage = await services.reservations.counts()[camera.source] ?? 0
         return try jsonResponse(
-            ReservationBody(reservation, usage: usage, relays: relays(of: reservation.id)),
+            ReservationBody(reservation, relays: relays(of: reservation.id)),
             status: .created)
     }
 
     private func stats() async throws -> Response {
-        let reserved = await services.reservations.counts()
+        try jsonResponse(
+            StreamStatsBody(
+                await services.quota.report(), viewers: try await viewersBySource(),
+                at: services.world.wallTime()))
+    }
+
+    /// Connected viewers; a source whose cameras nobody watches has 0.
+    func viewersBySource() async throws -> [Source: Int] {
         let viewers = await services.node.viewers()
         var bySource: [Source: Int] = [:]
         for camera in try await services.cameras.all() {
             bySource[camera.source, default: 0] += viewers[camera.id] ?? 0
         }
-        return try jsonResponse(
-            StreamStatsBody(reserved: reserved, viewers: bySource, at: services.world.wallTime()))
+        return bySource
     }
 
     // MARK: WHEP

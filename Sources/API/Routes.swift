@@ -11,6 +11,7 @@ import NIOCore
 package import Observability
 package import Playback
 import Primitives
+package import Quota
 
 /// What the routes are made of.
 package struct APIServices: Sendable {
@@ -21,6 +22,7 @@ package struct APIServices: Sendable {
     package var playback: PlaybackService
     package var live: LiveHLS
     package var reservations: StreamReservations
+    package var quota: QuotaService
     package var relays: TURNServers
     package var thumbnails: Thumbnails
     package var registry: MetricsRegistry
@@ -30,8 +32,7 @@ package struct APIServices: Sendable {
     package init(
         world: World, cameras: CameraStore, node: any CameraNode, catalog: RecordingCatalog,
         playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
-        relays: TURNServers,
-        thumbnails: Thumbnails,
+        quota: QuotaService, relays: TURNServers, thumbnails: Thumbnails,
         registry: MetricsRegistry, logger: Logger, version: String
     ) {
         self.world = world
@@ -41,6 +42,7 @@ package struct APIServices: Sendable {
         self.playback = playback
         self.live = live
         self.reservations = reservations
+        self.quota = quota
         self.relays = relays
         self.thumbnails = thumbnails
         self.registry = registry
@@ -141,6 +143,12 @@ package struct Routes: Sendable {
             services.registry.gauge(
                 "cctv_ingest_streams", help: "Cameras, by the state of their stream.",
                 labels: ["source": parts[0], "status": parts[1]]
+            ).set(Double(count))
+        }
+        for (source, count) in (try? await viewersBySource()) ?? [:] {
+            services.registry.gauge(
+                "cctv_stream_viewers", help: "Connected live viewers.",
+                labels: ["source": source.rawValue]
             ).set(Double(count))
         }
         return Response(

@@ -30,6 +30,8 @@ package struct MarsadError: Error, Sendable, Equatable {
         case linkExpired = "LINK_EXPIRED"
         case payloadTooLarge = "PAYLOAD_TOO_LARGE"
         case unsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE"
+        case agencyLimitExceeded = "AGENCY_LIMIT_EXCEEDED"
+        case viewerLimitExceeded = "VIEWER_LIMIT_EXCEEDED"
         case cameraUnavailable = "CAMERA_UNAVAILABLE"
         case storageUnavailable = "STORAGE_UNAVAILABLE"
         case rateLimitExceeded = "RATE_LIMIT_EXCEEDED"

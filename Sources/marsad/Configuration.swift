@@ -1,9 +1,11 @@
 // Configuration: flags over environment over a YAML file over defaults, one name for each in all.
 // SPDX-License-Identifier: Apache-2.0
 
+import Domain
 import Foundation
 import Ingest
 import Primitives
+import Valkey
 import WebRTC
 import Yams
 
@@ -90,8 +92,34 @@ struct ConfigurationKey: Sendable {
             name: "audit.anchor", defaultValue: "",
             allowed: "a file for the audit log's signed heads, best on another disk",
             isValid: { _ in true }),
+            name: "valkey.url", defaultValue: "",
+            allowed:
+                "valkey://[user:password@]host[:port][/database][?sentinel=name], without TLS; "
+                + "none: live seats are counted in this process",
+            isValid: { $0.isEmpty || (try? ValkeyURL(parsing: $0)) != nil }, isSecret: true),
+        choice("quota.unit", SeatUnit.allCases.map(\.rawValue)),
+        ConfigurationKey(
+            name: "limits.sources", defaultValue: "",
+            allowed: "SOURCE=SEATS or SOURCE=SEATS:name:Arabic name, separated by commas",
+            isValid: { list($0).allSatisfy { agency($0) != nil } }),
+        number("limits.total", 0, SeatLimits.range),
         choice("log.level", ["info", "trace", "debug", "notice", "warning", "error", "critical"]),
     ]
+
+    /// One entry of `limits.sources`.
+    static func agency(_ text: String) -> (Source, SeatLimits.Agency)? {
+        let parts = text.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2, let source = Source(trimmed(parts[0])) else { return nil }
+        let values = parts[1].split(separator: ":").map(trimmed)
+        guard values.count == 1 || values.count == 3, let limit = Int(values[0]),
+            SeatLimits.range.contains(limit)
+        else { return nil }
+        let names = values.dropFirst()
+        return (
+            source,
+            SeatLimits.Agency(limit: limit, nameEnglish: names.first, nameArabic: names.last)
+        )
+    }
 
     /// The parts of a list, without the blanks around them.
     static func list(_ text: String) -> [String] { text.split(separator: ",").map(trimmed) }

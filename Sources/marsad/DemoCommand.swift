@@ -18,6 +18,10 @@ struct Demo: AsyncParsableCommand {
     @Option(help: "How many cameras (environment MARSAD_DEMO_CAMERAS; 9).") var cameras: Int?
     @Option(help: "Port of the simulated cameras; 0 takes a free one.") var rtspPort = 0
 
+    private static let limits =
+        "DUBAI_POLICE=50:Dubai Police:شرطة دبي,METRO=30:Metro:المترو,"
+        + "BUS=20:Bus:الحافلات,OTHER=400:Other:جهات أخرى"
+
     /// Of the demo's own cameras.
     private static let idPrefix = "00000000-0000-4000-8000-"
 
@@ -37,7 +41,10 @@ struct Demo: AsyncParsableCommand {
     func run() async throws {
         let loopback = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8"
         let configuration = try options.configuration(
-            overrides: ["ingest.camera_networks": loopback])
+            overrides: [
+                "ingest.camera_networks": loopback, "limits.sources": Self.limits,
+                "limits.total": "500",
+            ])
         if options.printConfig { return print(configuration.printed) }
         let environment = ProcessInfo.processInfo.environment
         let count = try wantedCameras(environment["MARSAD_DEMO_CAMERAS"])

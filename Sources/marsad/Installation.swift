@@ -14,6 +14,7 @@ import NIOPosix
 import Observability
 import Playback
 import Primitives
+import Quota
 import Recording
 import ServiceLifecycle
 
@@ -94,6 +95,7 @@ struct Installation: Service {
     let catalog: RecordingCatalog
     let live: LiveService
     let reservations: StreamReservations
+    let seats: SeatCounting
     let relays: TURNServers
     let playback: PlaybackService
     private let decoders: NIOThreadPool
@@ -143,7 +145,15 @@ struct Installation: Service {
             urls: ConfigurationKey.list(configuration.text("webrtc.turn_urls")),
             secret: Redacted(configuration.text("webrtc.turn_secret")),
             lifetime: .seconds(configuration.number("webrtc.turn_seconds")))
-        reservations = StreamReservations(world: world) { _ = await live.close($0) }
+        let seats = try await SeatCounting(
+            configuration: configuration, database: folder.database, world: world,
+            registry: registry, logger: logger, eventLoop: eventLoops[0])
+        self.seats = seats
+        let reservations = StreamReservations(world: world, seats: seats.quota.gate) {
+            _ = await live.close($0)
+        }
+        self.reservations = reservations
+        await seats.quota.setPreemptionHandler { await reservations.preempt($0) }
         ingest = IngestService(
             world: world, policy: NetworkPolicy(blocks: networks), group: group, resolver: resolver,
             registry: registry, logger: logger
@@ -211,7 +221,7 @@ struct Installation: Service {
         let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
             world: world, cameras: folder.cameras, node: node, catalog: catalog, playback: playback,
-            live: hls, reservations: reservations, relays: relays,
+            live: hls, reservations: reservations, quota: seats.quota, relays: relays,
             thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version)
         var application = Application(
@@ -228,10 +238,12 @@ struct Installation: Service {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await recording.run() }
             group.addTask { await cancelWhenGracefulShutdown { await repair() } }
+            group.addTask { await cancelWhenGracefulShutdown { await seats.run() } }
             let expiry = Task { await expireReservations() }
             defer { expiry.cancel() }
             await cancelWhenGracefulShutdown { await followCameras() }
             await live.stop()
+            await seats.stop()
             await ingest.stop()
             await recording.finish(patience: .seconds(5))
             await group.waitForAll()

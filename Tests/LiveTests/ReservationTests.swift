@@ -44,15 +44,38 @@ final class ManualClock: Sendable {
         func add(_ session: String) { sessions.withLock { $0.append(session) } }
     }
 
+    /// A quota that grants everything and remembers who has a seat.
+    private final class Seats: Sendable {
+        private let taken = Mutex<Set<String>>([])
+        let touches = Mutex<[String]>([])
+        var count: Int { taken.withLock { $0.count } }
+
+        var gate: SeatGate {
+            SeatGate(
+                take: { request in
+                    let count = self.taken.withLock { taken in
+                        taken.insert(request.reservation)
+                        return taken.count
+                    }
+                    return SourceUsage(source: request.source, current: count, limit: 9)
+                },
+                giveBack: { id in self.taken.withLock { _ = $0.remove(id) } },
+                touch: { id in self.touches.withLock { $0.append(id) } })
+        }
+    }
+
     private let clock = ManualClock()
     private let closed = Closed()
+    private let seats = Seats()
     private let reservations: StreamReservations
     private let camera: CameraID
     private let source: Source
 
     init() throws {
         let closed = closed
-        reservations = StreamReservations(world: clock.world) { closed.add($0) }
+        reservations = StreamReservations(world: clock.world, seats: seats.gate) {
+            closed.add($0)
+        }
         camera = try #require(CameraID("00000000-0000-4000-8000-000000000001"))
         source = try #require(Source("METRO"))
     }
@@ -83,13 +106,14 @@ final class ManualClock: Sendable {
         #expect(await check(token, for: other) == .forbidden)
         #expect(await check("unknown") == .invalidToken)
         #expect(await check("") == .invalidToken)
-        #expect(await reservations.counts() == [source: 2])
+        #expect(seats.count == 2)
+        #expect(two.usage == SourceUsage(source: source, current: 2, limit: 9))
         clock.advance(.seconds(60))
         // Between its end and the next sweep, too.
         #expect(await check(token) == .tokenExpired)
         await reservations.expire()
         #expect(await check(token) == .tokenExpired)
-        #expect(await reservations.counts().isEmpty)
+        #expect(seats.count == 0)
         clock.advance(.seconds(600))
         await reservations.expire()
         #expect(await check(token) == .invalidToken)
@@ -162,10 +186,31 @@ final class ManualClock: Sendable {
         await reservations.release(reservation.id)
         await reservations.release(reservation.id)
         await reservations.release("unknown")
+        #expect(seats.count == 0)
         #expect(closed.all == ["a"])
         #expect(await check(reservation.token.reveal()) == .invalidToken)
         #expect(await !reservations.bind("b", to: reservation.id))
         let gone = await code { _ = try await reservations.heartbeat(reservation.id) }
         #expect(gone == .reservationNotFound)
+    }
+
+    @Test("a reservation whose seat was taken away ends its sessions, and its holder hears why")
+    func preempted() async throws {
+        let one = try await reservations.reserve(camera, source: source, duration: nil)
+        let two = try await reservations.reserve(camera, source: source, duration: nil)
+        #expect(await reservations.bind("a", to: one.id))
+        await reservations.preempt([one.id, "unknown"])
+        #expect(closed.all == ["a"])
+        #expect(await check(one.token.reveal()) == .tokenExpired)
+        await #expect(
+            throws: MarsadError(.reservationNotFound, details: ["reason": "PREEMPTED"])
+        ) { try await reservations.heartbeat(one.id) }
+        #expect(try await reservations.heartbeat(two.id).1 == .seconds(60))
+        #expect(seats.touches.withLock { $0 } == [one.id, two.id])
+        clock.advance(.seconds(600))
+        await reservations.expire()
+        await #expect(throws: MarsadError(.reservationNotFound)) {
+            try await reservations.heartbeat(one.id)
+        }
     }
 }

@@ -13,42 +13,58 @@ package struct StreamReservation: Sendable {
     /// What its viewers are shown.
     package var quality: StreamQuality
     package var expiresAt: WallTime
+    /// Of its source, when it was granted.
+    package var usage: SourceUsage
     fileprivate var expires: Instant
     /// No heartbeat reaches beyond it.
     fileprivate var last: Instant?
     fileprivate var sessions: Set<String> = []
 }
 
-/// Reservations in this process's memory. Every request is granted until agencies have quotas; those
-/// will stand behind the same calls.
+/// Reservations in this process's memory; whether there is a seat for one is the quota's to say.
 package actor StreamReservations {
     private let world: World
+    private let seats: SeatGate
     private let close: @Sendable (String) async -> Void
     private var reservations: [String: StreamReservation] = [:]
     private var byToken: [String: String] = [:]
     /// Tokens that ran out a moment ago, so that their holders hear so instead of "unknown".
     private var expired: [String: Instant] = [:]
+    /// Reservations whose seat was taken away a moment ago, for the same reason.
+    private var preempted: [String: Instant] = [:]
+    /// Those that wait for a seat.
+    private var asked = 0
 
     /// - Parameter close: ends the session of a viewer whose reservation ended.
-    package init(world: World, close: @escaping @Sendable (String) async -> Void) {
+    package init(
+        world: World, seats: SeatGate, close: @escaping @Sendable (String) async -> Void
+    ) {
         self.world = world
+        self.seats = seats
         self.close = close
     }
 
     package static var heartbeatInterval: Duration { Limits.heartbeatInterval }
 
     package func reserve(
-        _ cameraID: CameraID, source: Source, quality: StreamQuality = .auto, duration: Duration?
-    ) throws(MarsadError) -> StreamReservation {
-        guard reservations.count < Limits.reservations else {
+        _ cameraID: CameraID, source: Source, quality: StreamQuality = .auto, duration: Duration?,
+        priority: SeatPriority = .normal
+    ) async throws(MarsadError) -> StreamReservation {
+        guard reservations.count + asked < Limits.reservations else {
             throw MarsadError(.overloaded, details: ["retry_after": "2"])
         }
+        asked += 1
+        defer { asked -= 1 }
+        let id = world.makeID()
+        let usage = try await seats.take(
+            SeatRequest(
+                reservation: id, cameraID: cameraID, source: source, priority: priority))
         let now = world.now()
         let token = world.secureRandomBytes(24).hex
         let length = min(duration ?? Limits.reservation, Limits.reservation)
         let reservation = StreamReservation(
-            id: world.makeID(), token: Redacted(token), cameraID: cameraID, source: source,
-            quality: quality, expiresAt: world.wallTime() + length, expires: now + length,
+            id: id, token: Redacted(token), cameraID: cameraID, source: source, quality: quality,
+            expiresAt: world.wallTime() + length, usage: usage, expires: now + length,
             last: duration.map { now + min($0, Limits.longestReservation) })
         reservations[reservation.id] = reservation
         byToken[token] = reservation.id
@@ -56,23 +72,38 @@ package actor StreamReservations {
     }
 
     /// Prolongs a reservation; answers how long it now lasts.
-    package func heartbeat(_ id: String) throws(MarsadError) -> (StreamReservation, Duration) {
+    package func heartbeat(
+        _ id: String
+    ) async throws(MarsadError) -> (StreamReservation, Duration) {
         let now = world.now()
         guard var reservation = reservations[id], reservation.expires > now else {
-            throw MarsadError(.reservationNotFound)
+            guard preempted[id] != nil else { throw MarsadError(.reservationNotFound) }
+            throw MarsadError(.reservationNotFound, details: ["reason": "PREEMPTED"])
         }
         let wanted = now + Limits.reservation
         reservation.expires = reservation.last.map { min($0, wanted) } ?? wanted
         let left = reservation.expires - now
         reservation.expiresAt = world.wallTime() + left
         reservations[id] = reservation
+        await seats.touch(id)
         return (reservation, left)
     }
 
     /// Gives a reservation back and ends what was watched with it. Twice is harmless.
     package func release(_ id: String) async {
         guard let gone = remove(id) else { return }
-        for session in gone.sessions.sorted() { await close(session) }
+        await end(gone)
+    }
+
+    /// Ends reservations whose seats were taken away for somebody more urgent.
+    package func preempt(_ ids: [String]) async {
+        let until = world.now() + Limits.expiredTokenMemory
+        for id in ids {
+            guard let gone = remove(id) else { continue }
+            preempted[id] = until
+            expired[gone.token.reveal()] = until
+            await end(gone)
+        }
     }
 
     /// The reservation that a token stands for, if it is one for this camera.
@@ -89,9 +120,10 @@ package actor StreamReservations {
     package func quality(of id: String) -> StreamQuality { reservations[id]?.quality ?? .auto }
 
     /// The session ends with the reservation; false when that has ended meanwhile.
-    package func bind(_ session: String, to id: String) -> Bool {
+    package func bind(_ session: String, to id: String) async -> Bool {
         guard reservations[id] != nil else { return false }
         reservations[id]?.sessions.insert(session)
+        await seats.touch(id)
         return true
     }
 
@@ -104,22 +136,21 @@ package actor StreamReservations {
         reservations[id]?.sessions.remove(session)
     }
 
-    /// Reservations in force by source.
-    package func counts() -> [Source: Int] {
-        var counts: [Source: Int] = [:]
-        for reservation in reservations.values { counts[reservation.source, default: 0] += 1 }
-        return counts
-    }
-
     /// Ends what has run out; call about once a second.
     package func expire() async {
         let now = world.now()
         expired = expired.filter { $0.value > now }
+        preempted = preempted.filter { $0.value > now }
         for id in reservations.values.filter({ $0.expires <= now }).map(\.id).sorted() {
             guard let gone = remove(id) else { continue }
             expired[gone.token.reveal()] = now + Limits.expiredTokenMemory
-            for session in gone.sessions.sorted() { await close(session) }
+            await end(gone)
         }
+    }
+
+    private func end(_ reservation: StreamReservation) async {
+        for session in reservation.sessions.sorted() { await close(session) }
+        await seats.giveBack(reservation.id)
     }
 
     private func remove(_ id: String) -> StreamReservation? {

@@ -1,0 +1,169 @@
+// Seats in Valkey: the store of an installation of several processes.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+import Observability
+import Primitives
+import RESP
+package import Valkey
+
+/// Each operation is one script; ends are by the server's own time, so no two processes' clocks meet.
+package struct ValkeyQuotaStore: QuotaStore {
+    private let client: ValkeyClient
+    /// The hash tag keeps all keys in one place.
+    private let prefix: String
+    private let observe: @Sendable (_ operation: String, _ began: Instant) -> Void
+    private let now: @Sendable () -> Instant
+
+    /// - Parameter unit: counted apart: a changed unit begins with nothing taken.
+    /// - Parameter observe: told how long each operation took.
+    package init(
+        client: ValkeyClient, unit: SeatUnit, world: World,
+        observe: @escaping @Sendable (_ operation: String, Duration) -> Void = { _, _ in }
+    ) {
+        self.client = client
+        prefix = "marsad:{quota}:\(unit.rawValue):"
+        let now = world.now
+        self.now = now
+        self.observe = { observe($0, now() - $1) }
+    }
+
+    private var all: String { prefix + "all" }
+    private var preempted: String { prefix + "preempted" }
+    private func seats(_ source: Source) -> String { prefix + "seats:" + source.rawValue }
+    private func holds(_ seat: Seat) -> String {
+        prefix + "holds:" + seat.source.rawValue + "/" + seat.name
+    }
+
+    package func acquire(
+        _ lease: SeatLease, owner: String, sourceLimit: Int?, totalLimit: Int?, victim: Seat?
+    ) async throws(QuotaStoreError) -> SeatOutcome {
+        let seat = lease.seat
+        let other = victim ?? seat
+        let answer = try await numbers(
+            "reserve", QuotaScripts.acquire,
+            [all, seats(seat.source), holds(seat), preempted, seats(other.source), holds(other)],
+            [
+                owner, seat.source.rawValue, seat.name, String(lease.priority.rawValue),
+                Self.milliseconds(lease.idle), Self.milliseconds(Limits.lease),
+                String(sourceLimit ?? -1), String(totalLimit ?? -1),
+                victim?.source.rawValue ?? "", victim?.name ?? "",
+                Self.milliseconds(Limits.notice),
+            ])
+        guard answer.count == 3 else { throw .unexpected }
+        let counts = SeatCounts(source: answer[1], total: answer[2])
+        switch answer[0] {
+        case 0: return .granted(counts)
+        case 1: return .sourceFull(counts)
+        case 2: return .totalFull(counts)
+        case 3: return .victimGone(counts)
+        default: throw .unexpected
+        }
+    }
+
+    package func renew(
+        _ leases: [SeatLease], owner: String
+    ) async throws(QuotaStoreError) -> RenewalOutcome {
+        var outcome = RenewalOutcome()
+        var rest = leases[...]
+        while !rest.isEmpty {
+            let batch = Array(rest.prefix(Limits.renewalBatch))
+            rest = rest.dropFirst(Limits.renewalBatch)
+            let answer = try await numbers(
+                "heartbeat", QuotaScripts.renew,
+                [all, preempted] + batch.flatMap { [seats($0.seat.source), holds($0.seat)] },
+                [owner, Self.milliseconds(Limits.lease)]
+                    + batch.flatMap {
+                        [
+                            $0.seat.source.rawValue, $0.seat.name, String($0.priority.rawValue),
+                            Self.milliseconds($0.idle),
+                        ]
+                    })
+            guard let restored = answer.first else { throw .unexpected }
+            outcome.restored += restored
+            for place in answer.dropFirst() {
+                guard batch.indices.contains(place - 1) else { throw .unexpected }
+                outcome.preempted.append(batch[place - 1].seat)
+            }
+        }
+        return outcome
+    }
+
+    package func release(
+        _ seat: Seat, owner: String
+    ) async throws(QuotaStoreError) -> SeatCounts {
+        let answer = try await numbers(
+            "release", QuotaScripts.release, [all, seats(seat.source), holds(seat), preempted],
+            [owner, seat.source.rawValue, seat.name, Self.milliseconds(Limits.lease)])
+        guard answer.count == 2 else { throw .unexpected }
+        return SeatCounts(source: answer[0], total: answer[1])
+    }
+
+    package func usage() async throws(QuotaStoreError) -> [Source: Int] {
+        let answer = try await elements(
+            "stats", QuotaScripts.usage, [all], [Self.milliseconds(Limits.lease)])
+        var usage: [Source: Int] = [:]
+        for index in stride(from: 0, to: answer.count - 1, by: 2) {
+            guard let source = answer[index].text.flatMap({ Source($0) }) else { continue }
+            usage[source] = answer[index + 1].count
+        }
+        return usage
+    }
+
+    package func candidates(
+        of source: Source?
+    ) async throws(QuotaStoreError) -> [SeatCandidate] {
+        let answer = try await elements(
+            "candidates", QuotaScripts.candidates, [all],
+            [prefix + "holds:", source?.rawValue ?? "", String(Limits.candidates)])
+        return stride(from: 0, to: answer.count - 2, by: 3).compactMap { index in
+            let parts = (answer[index].text ?? "").split(separator: "/", maxSplits: 1)
+            guard parts.count == 2, let source = Source(parts[0]),
+                let priority = answer[index + 1].count.flatMap({ SeatPriority(rawValue: $0) }),
+                let idle = answer[index + 2].count
+            else { return nil }
+            return SeatCandidate(
+                seat: Seat(source: source, name: String(parts[1])), priority: priority,
+                idle: .milliseconds(idle))
+        }
+    }
+
+    // MARK: Scripts
+
+    private func numbers(
+        _ operation: String, _ script: ValkeyScript, _ keys: [String], _ arguments: [String]
+    ) async throws(QuotaStoreError) -> [Int] {
+        try await elements(operation, script, keys, arguments).compactMap(\.count)
+    }
+
+    private func elements(
+        _ operation: String, _ script: ValkeyScript, _ keys: [String], _ arguments: [String]
+    ) async throws(QuotaStoreError) -> [RESPValue] {
+        let began = now()
+        defer { observe(operation, began) }
+        do throws(ValkeyError) {
+            let answer = try await client.run(script, keys: keys, arguments: arguments)
+            guard let elements = answer.elements else { throw ValkeyError.unexpectedReply }
+            return elements
+        } catch {
+            throw QuotaStoreError(reason: error.description)
+        }
+    }
+
+    private static func milliseconds(_ duration: Duration) -> String {
+        String(duration.saturatingNanoseconds / 1_000_000)
+    }
+}
+
+extension QuotaStoreError {
+    static var unexpected: QuotaStoreError {
+        QuotaStoreError(reason: ValkeyError.unexpectedReply.description)
+    }
+}
+
+extension RESPValue {
+    /// A number of seats or milliseconds; nothing that a script of ours answers is beyond it.
+    fileprivate var count: Int? {
+        number.flatMap { Int(exactly: $0) }.flatMap { (0...1 << 53).contains($0) ? $0 : nil }
+    }
+}
