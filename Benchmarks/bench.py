@@ -3,7 +3,8 @@
 """ingest: connect and keep live. record: also write files. playback: prepare and first media.
 live: WebRTC viewers, by a load client of its own that checks every packet and frame; beside Janus.
 churn: viewers that come and go while all is recorded. wall: the page in a browser, all cameras at
-once: until all move, and how old what it shows is."""
+once: until all move, and how old what it shows is. reserve: seats over HTTP, counted in memory and
+in Valkey."""
 
 import argparse
 import datetime
@@ -19,6 +20,7 @@ import tempfile
 import time
 import urllib.parse
 
+import reserve
 from installation import MARSAD, add_cameras, checked, measure, serve, simulate
 from procs import BenchError, Program, end_all, machine, percentile, say, spread_ms
 from viewers import run_churn, run_live, run_wall
@@ -271,11 +273,19 @@ def run_playback(options, folder):
     return result, status == 0
 
 
+def run_reserve(options, folder):
+    """The benchmark reserve: seats over HTTP."""
+    result = reserve.measure_reserve(MARSAD, folder, options.seconds)
+    runs = [result[name] for name in ("memory", "valkey") if name in result]
+    is_good = all(run["exit_status"] == 0 and set(run["most"]["statuses"]) == {"201"} for run in runs)
+    return result, is_good
+
+
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "benchmark", nargs="?", default="record",
-        choices=["ingest", "record", "playback", "live", "churn", "wall"])
+        choices=["ingest", "record", "playback", "live", "churn", "wall", "reserve"])
     parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50; churn 10; wall 16)")
     parser.add_argument("--seconds", type=int, help="how long (60; playback: live before, 20)")
     parser.add_argument("--hours", type=int, default=24, help="playback: recorded past")
@@ -300,7 +310,8 @@ def parse():
     is_playback = options.benchmark == "playback"
     usual = {"playback": 9, "live": 50, "churn": 10, "wall": 16}
     options.cameras = options.cameras or usual.get(options.benchmark, 20)
-    options.seconds = options.seconds or (20 if options.benchmark in usual else 60)
+    seconds = {"reserve": 10, **dict.fromkeys(usual, 20)}
+    options.seconds = options.seconds or seconds.get(options.benchmark, 60)
     # A wall's tiles are small: a site sends them its cameras' small pictures.
     sizes = {"playback": "320x180", "wall": "640x360"}
     options.size = options.size or sizes.get(options.benchmark, "1280x720")
@@ -321,7 +332,8 @@ def main():
     folder = tempfile.mkdtemp(prefix="marsad-bench-", dir=options.folder)
     try:
         runs = {
-            "playback": run_playback, "live": run_live, "churn": run_churn, "wall": run_wall}
+            "playback": run_playback, "live": run_live, "churn": run_churn, "wall": run_wall,
+            "reserve": run_reserve}
         result, is_good = runs.get(options.benchmark, run_cameras)(options, folder)
         result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
         result["machine"] = host

@@ -11,7 +11,7 @@ import Simulation
 
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Load a running server and measure it.", subcommands: [Live.self])
+        abstract: "Load a running server and measure it.", subcommands: [Live.self, Reserve.self])
 
     struct Live: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

@@ -150,7 +150,7 @@ enum House {
         let commands: Set<String> = [
             "SimulateCommand.swift", "SimulatePastCommand.swift", "SimulateNetworkCommand.swift",
             "DemoCommand.swift",
-            "CheckRecordingsCommand.swift", "BenchCommand.swift",
+            "CheckRecordingsCommand.swift", "BenchCommand.swift", "BenchReserveCommand.swift",
         ]
         for file in try House.files("Sources") where file.imports.contains("Simulation") {
             #expect(commands.contains(file.name), "\(file.path) imports Simulation")

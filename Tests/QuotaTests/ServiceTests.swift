@@ -163,7 +163,9 @@ final class FaultyStore: QuotaStore {
                     await code { _ = try await quota.take(wish) } == nil ? client : nil
                 }
             }
-            return try await group.reduce(into: [Int]()) { if let client = $1 { $0.append(client) } }
+            return try await group.reduce(into: [Int]()) {
+                if let client = $1 { $0.append(client) }
+            }
         }
         #expect((1...2).contains(won.count))
         #expect(Set(won.map { $0 % 100 }).count == 1)
