@@ -78,11 +78,16 @@ private final class HighEfficiencyRig {
         unit.decodeTime = Int64(next) * 9000
         unit.wallTime = WallTime(microseconds: Int64(next) * 100_000)
         next += 1
-        let (made, sets, now) = (unit, clip.parameterSets, clock.now)
-        for camera in cameras {
-            try await loop.submit { camera.value.receive(made, sets, at: now) }.get()
-        }
+        try await send(unit, clip.parameterSets)
         clock.advance(.milliseconds(100))
+    }
+
+    /// A unit of both cameras.
+    func send(_ unit: AccessUnit, _ sets: ParameterSets) async throws {
+        let now = clock.now
+        for camera in cameras {
+            try await loop.submit { camera.value.receive(unit, sets, at: now) }.get()
+        }
     }
 
     func interrupt() async throws {
@@ -95,6 +100,16 @@ private final class HighEfficiencyRig {
     var transcodes: String? {
         registry.render().split(separator: "\n").first { $0.hasPrefix("cctv_live_transcodes ") }
             .map { String($0.dropFirst("cctv_live_transcodes ".count)) }
+    }
+
+    /// Takes what was sent until the viewer has what is wanted.
+    func wait(for viewer: Viewer, until isDone: () throws -> Bool) throws {
+        var rounds = 0
+        while try !isDone() {
+            rounds += 1
+            try #require(rounds < 3000)
+            try viewer.step()
+        }
     }
 
     /// Plays until the viewer has what is wanted.
@@ -213,5 +228,32 @@ struct TranscodeTests {
         #expect(after.first?.isIDR == true)
         try await rig.stop()
         #expect(rig.transcodes == "0")
+    }
+
+    @Test("viewers stay while a camera changes from H.264 to H.265 and back")
+    func codecChange() async throws {
+        let rig = try await HighEfficiencyRig()
+        var film = try Film()
+        func playFilm(_ count: Int) async throws {
+            for index in 0..<count {
+                let unit = film.unit(isIDR: index == 0, packets: 2)
+                try await rig.send(unit, film.sets)
+            }
+        }
+        try await playFilm(3)
+        let viewer = try await watch(rig)
+        #expect(rig.transcodes != "1")
+        try rig.wait(for: viewer) { try units(viewer, .h264).count >= 3 }
+        try await rig.interrupt()
+        try await rig.play(to: viewer) { try units(viewer, .h264).count >= 8 }
+        #expect(rig.transcodes == "1")
+        let made = try units(viewer, .h264)
+        #expect(made[3].isIDR, "what follows the other codec begins with a keyframe")
+        try await playFilm(3)
+        #expect(rig.transcodes == "0")
+        let count = try units(viewer, .h264).count
+        try rig.wait(for: viewer) { try units(viewer, .h264).count >= count + 3 }
+        #expect(try units(viewer, .h264)[count].isIDR)
+        try await rig.stop()
     }
 }

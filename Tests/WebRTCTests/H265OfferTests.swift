@@ -6,13 +6,11 @@ import Testing
 import WebRTC
 
 @Suite struct H265OfferTests {
-    /// Chromium's offer with these parameters of H.265; payload type 39 has none of its own.
+    /// Chromium's offer with these parameters of H.265 in the place of its own.
     private func offer(_ parameters: String?) throws -> Offer {
-        let line = "a=rtpmap:39 H265/90000"
-        return try SDPSamples.offer(
+        try SDPSamples.offer(
             SDPSamples.without(
-                line, in: SDPSamples.chromium,
-                parameters.map { line + "\r\na=fmtp:39 " + $0 } ?? line))
+                "a=fmtp:39", in: SDPSamples.chromium, parameters.map { "a=fmtp:39 " + $0 }))
     }
 
     @Test(

@@ -106,14 +106,20 @@ package final class LiveCamera {
             let rtpTime = UInt32(truncatingIfNeeded: unit.decodeTime) &+ timeOffset
             pair = LiveClock(rtpTime: rtpTime, wallTime: wallTime)
         }
-        rendition(parameterSets.codec).receive(unit, parameterSets)
-        // Viewers stay while a camera changes its codec.
-        if parameterSets.codec == .h264 {
+        switch parameterSets.codec {
+        case .h264:
             transcode.stop()
-        } else if unit.isIDR, h264.isWatched {
-            try? startTranscode(at: now)
+            h264.receive(unit, parameterSets)
+        case .h265:
+            h265.receive(unit, parameterSets)
+            if transcode.isRunning {
+                transcode.receive(unit, parameterSets, at: now)
+            } else if unit.isIDR, h264.isWatched {
+                // Viewers stay while a camera changes its codec; and where all places were taken, one
+                // may have become free.
+                try? startTranscode(at: now)
+            }
         }
-        transcode.receive(unit, parameterSets, at: now)
     }
 
     package func receive(_ audio: AudioPacket, at now: Instant) {

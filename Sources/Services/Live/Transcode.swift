@@ -39,6 +39,8 @@ final class Transcode {
 
     // MARK: Starting and stopping
 
+    var isRunning: Bool { run != nil }
+
     /// Begins with the present group of pictures, whose last one is the first that is shown. It ends by
     /// itself when nobody has come to watch after a while.
     func start(with past: [AccessUnit], _ sets: ParameterSets, at now: Instant) throws(MarsadError)
