@@ -42,7 +42,7 @@ private struct Model {
 
 @Suite struct ModelTests {
     /// Sequences on Valkey unless all are asked for (`MARSAD_QUOTA_SEQUENCES`).
-    private static let sequencesOnValkey = 4000
+    private static let sequencesOnValkey = 8000
     private static let sequencesInMemory = 100_000
     private static let stepsPerSequence = 12
 
@@ -114,13 +114,9 @@ private struct Model {
                         }
                     default:
                         guard rig.client != nil else { continue }
-                        // The server's clock goes back: no seat may last longer than a lease then,
-                        // not even one that had ended.
+                        // The server's clock goes back: nothing lasts for an hour by that.
                         try await rig.advance(.seconds(-3600))
-                        _ = try await rig.store.current()
-                        _ = try await rig.store.free(seat, by: "nobody")
-                        model.now += .seconds(21)
-                        try await rig.advance(.seconds(21))
+                        model.ends = [:]
                     }
                     let usage = try await rig.store.current()
                     try #require(usage == model.usage, context)

@@ -31,7 +31,7 @@ package struct RESPDecoder: Sendable {
 
     private let limits: RESPLimits
     private var bytes = ByteBuffer()
-    private var open: [OpenAggregate] = []
+    private var unfinished: [OpenAggregate] = []
     /// Elements of the present value so far.
     private var elements = 0
     /// How much of `bytes` was already searched for the end of a line.
@@ -59,7 +59,7 @@ package struct RESPDecoder: Sendable {
         } catch {
             failure = error
             bytes = ByteBuffer()
-            open = []
+            unfinished = []
             throw error
         }
     }
@@ -68,8 +68,8 @@ package struct RESPDecoder: Sendable {
         while let token = try token() {
             switch token {
             case .open(let kind, let count) where count > 0:
-                guard open.count < limits.depth else { throw .tooDeep }
-                open.append(OpenAggregate(kind: kind, missing: count))
+                guard unfinished.count < limits.depth else { throw .tooDeep }
+                unfinished.append(OpenAggregate(kind: kind, missing: count))
             case .open(let kind, _):
                 if let whole = add(Self.close(OpenAggregate(kind: kind, missing: 0))) {
                     return whole
@@ -86,14 +86,14 @@ package struct RESPDecoder: Sendable {
     private mutating func add(_ finished: RESPValue?) -> RESPValue? {
         var finished = finished
         while let value = finished {
-            guard let last = open.indices.last else {
+            guard let last = unfinished.indices.last else {
                 elements = 0
                 return value
             }
-            open[last].values.append(value)
-            open[last].missing -= 1
-            guard open[last].missing == 0 else { return nil }
-            finished = Self.close(open.removeLast())
+            unfinished[last].values.append(value)
+            unfinished[last].missing -= 1
+            guard unfinished[last].missing == 0 else { return nil }
+            finished = Self.close(unfinished.removeLast())
         }
         return nil
     }

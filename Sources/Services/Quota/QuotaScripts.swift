@@ -10,19 +10,19 @@ import Valkey
 /// - `preempted`: a sorted set of `owner SOURCE/seat` that were taken away, by when that is forgotten.
 ///
 /// Counts are never kept, only the sets: an answer that was lost or a call that came twice changes
-/// nothing. A seat that ends later than a lease is long was written before the server's clock went back;
-/// its end is moved to where it should be.
+/// nothing. What ends later than a lease can was written before the server's clock went back: it is
+/// forgotten, and its owners say it again with their next renewal. A quarter of a lease is let pass, for
+/// clocks that are only being set right.
 enum QuotaScripts {
     /// What all of them begin with. `lease` is in milliseconds.
     private static let prelude = """
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local function horizon(lease) return now + lease * 1.25 end
         local function tidy(key, lease)
           local ended = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 100)
           if #ended > 0 then redis.call('ZREM', key, unpack(ended)) end
-          local ahead = redis.call(
-            'ZRANGEBYSCORE', key, '(' .. (now + lease), '+inf', 'LIMIT', 0, 100)
-          for _, member in ipairs(ahead) do redis.call('ZADD', key, now + lease, member) end
+          redis.call('ZREMRANGEBYSCORE', key, '(' .. horizon(lease), '+inf')
         end
         local function count(key) return redis.call('ZCOUNT', key, '(' .. now, '+inf') end
         local function is_live(key, member)
@@ -33,9 +33,12 @@ enum QuotaScripts {
           local latest = 0
           local fields = redis.call('HGETALL', holds)
           for i = 1, #fields, 2 do
-            local ends = math.min(tonumber(string.match(fields[i + 1], '^%d+')), now + lease)
-            if ends <= now then redis.call('HDEL', holds, fields[i]) end
-            latest = math.max(latest, ends)
+            local ends = tonumber(string.match(fields[i + 1], '^%d+'))
+            if ends <= now or ends > horizon(lease) then
+              redis.call('HDEL', holds, fields[i])
+            else
+              latest = math.max(latest, ends)
+            end
           end
           if latest <= now then
             redis.call('ZREM', all, member)
@@ -66,6 +69,7 @@ enum QuotaScripts {
             local member = source .. '/' .. seat
             tidy(all, lease)
             tidy(seats, lease)
+            tidy(KEYS[5], lease)
             -- Whether a seat is missing when so many of the source and of all have given way.
             local function missing(given, given_of_all)
               local limit, total = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -152,12 +156,13 @@ enum QuotaScripts {
             return answer
             """)
 
-    /// KEYS: all. ARGV: the beginning of the names of holds, a source or nothing, how many at most.
+    /// KEYS: all. ARGV: the beginning of the names of holds, a source or nothing, how many at most, lease.
     /// Answers seat, priority and idle milliseconds in turn. The names of the holds follow from those of
     /// the seats; they are behind the same hash tag, so a cluster has them in the same place.
     static let candidates = ValkeyScript(
         prelude + """
             local answer = {}
+            tidy(KEYS[1], tonumber(ARGV[4]))
             for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')) do
               local source = string.match(member, '^[^/]+')
               if (ARGV[2] == '' or ARGV[2] == source) and #answer < 3 * ARGV[3] then

@@ -115,7 +115,10 @@ package struct ValkeyQuotaStore: QuotaStore {
     ) async throws(QuotaStoreError) -> [SeatCandidate] {
         let answer = try await elements(
             "candidates", QuotaScripts.candidates, [all],
-            [prefix + "holds:", source?.rawValue ?? "", String(Limits.candidates)])
+            [
+                prefix + "holds:", source?.rawValue ?? "", String(Limits.candidates),
+                Self.milliseconds(Limits.lease),
+            ])
         return stride(from: 0, to: answer.count - 2, by: 3).compactMap { index in
             let parts = (answer[index].text ?? "").split(separator: "/", maxSplits: 1)
             guard parts.count == 2, let source = Source(parts[0]),
