@@ -119,7 +119,7 @@ extension MarsadError.Code {
         case .agencyLimitExceeded:
             .init(
                 status: 429, english: "Camera limit reached for {name_en} ({current}/{limit})",
-                arabic: "تم الوصول إلى حد الكاميرات لـ{name_ar} ({current}/{limit})")
+                arabic: "تم الوصول إلى حد الكاميرات: {name_ar} ({current}/{limit})")
         case .viewerLimitExceeded:
             .init(
                 status: 429,
