@@ -7,9 +7,10 @@ import RTP
 import Testing
 
 @Suite struct AnsweredNumbersTests {
-    @Test("a number is answered once in 80 ms")
+    @Test("on a short way a number is answered once in 80 ms")
     func pause() {
         var answered = AnsweredNumbers()
+        answered.roundTrip = .milliseconds(5)
         let numbers = (0..<4).map { SequenceNumber(rawValue: UInt16($0)) }
         func take(_ wanted: [SequenceNumber], atMilliseconds: Int64) -> [SequenceNumber] {
             answered.take(wanted, at: Instant(nanoseconds: atMilliseconds * 1_000_000))
@@ -19,6 +20,22 @@ import Testing
         #expect(take(numbers, atMilliseconds: 80) == [numbers[0], numbers[1]])
         #expect(take(numbers, atMilliseconds: 200) == numbers)
         #expect(take([numbers[0], numbers[0]], atMilliseconds: 400) == [numbers[0]])
+    }
+
+    @Test("on a long way, once in one and a half round trips; on the longest, twice a second")
+    func roundTrip() {
+        var answered = AnsweredNumbers()
+        let number = [SequenceNumber(rawValue: 7)]
+        func isAnswered(_ milliseconds: Int64) -> Bool {
+            !answered.take(number, at: Instant(nanoseconds: milliseconds * 1_000_000)).isEmpty
+        }
+        answered.roundTrip = .milliseconds(200)
+        #expect(isAnswered(0))
+        #expect(!isAnswered(299))
+        #expect(isAnswered(300))
+        answered.roundTrip = .seconds(60)
+        #expect(!isAnswered(799))
+        #expect(isAnswered(800))
     }
 
     @Test("old numbers are forgotten")

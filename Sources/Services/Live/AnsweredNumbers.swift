@@ -5,19 +5,28 @@ package import Primitives
 package import RTP
 
 /// Keeps a resend that is still on its way from being made again: some viewers name everything that is
-/// missing in each of their reports, and would use their budget up for the same few packets.
+/// missing in each of their reports, and would use their budget up for the same few packets. A resend that
+/// comes a second time and late does harm besides: aiortc throws its whole buffer away for a packet that is
+/// a hundred numbers older than what it waits for.
 package struct AnsweredNumbers: Sendable {
+    /// To the viewer and back, as last measured; until then a long one.
+    package var roundTrip = Duration.milliseconds(100)
     private var times: [SequenceNumber: Instant] = [:]
+
+    private var pause: Duration {
+        min(max(roundTrip * 3 / 2, Limits.resendPause), Limits.longestResendPause)
+    }
 
     package init() {}
 
-    /// The numbers that were not answered within `Limits.resendPause`; they count as answered now.
+    /// The numbers that were not answered within one and a half round trips; they count as answered now.
     package mutating func take(_ numbers: [SequenceNumber], at now: Instant) -> [SequenceNumber] {
+        let pause = pause
         if times.count > Limits.answeredNumbers {
-            times = times.filter { now - $0.value < Limits.resendPause }
+            times = times.filter { now - $0.value < pause }
         }
         return numbers.filter { number in
-            if let answered = times[number], now - answered < Limits.resendPause { return false }
+            if let answered = times[number], now - answered < pause { return false }
             times[number] = now
             return true
         }

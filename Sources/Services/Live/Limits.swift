@@ -21,10 +21,10 @@ enum Limits {
     /// would overrun the queues of small links and the buffers of players, and a loss in it could not
     /// be made good before they give up.
     static let pauseInCatchUp = Duration.milliseconds(4)
-    static let catchUpSteps = 100
+    static let catchUpSteps = 250
     static let keyframeSteps = 25
-    static let packetsPerCatchUp = 4
-    static let stepsPerFasterCatchUp = 8
+    static let packetsPerCatchUp = 2
+    static let stepsPerFasterCatchUp = 64
     /// Before a connection that is behind is tried again.
     static let pauseWhenFull = Duration.milliseconds(20)
     /// Units of the past kept for resends beside the present group of pictures.
@@ -56,6 +56,7 @@ enum Limits {
     static let resendBytes = 96_000.0
     /// A packet is not resent again before the first resend can have arrived.
     static let resendPause = Duration.milliseconds(80)
+    static let longestResendPause = Duration.milliseconds(500)
     /// Answered numbers kept before old ones are looked for.
     static let answeredNumbers = 1024
     /// Stretches of a viewer's stream that resends can reach back into.

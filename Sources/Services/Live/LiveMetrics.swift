@@ -43,6 +43,7 @@ final class LiveMetrics: Sendable {
     private let resends: Counter
     private let congestions: Counter
     private let switches: [CameraStream: Counter]
+    private let refusedResends: Counter
     private let replays: Counter
     private let lossRatio: Gauge
     private let losses = Mutex((sum: 0.0, viewers: 0))
@@ -80,6 +81,9 @@ final class LiveMetrics: Sendable {
                 labels: ["direction": direction])
         }
         self.switches = [.main: switches("up"), .sub: switches("down")]
+        refusedResends = registry.counter(
+            "cctv_webrtc_retransmits_refused_total",
+            help: "Requests for resends cut short because a viewer asked for too much.")
         replays = registry.counter(
             "cctv_webrtc_replays_total",
             help: "Groups of pictures sent again to viewers that lost their picture.")
@@ -151,6 +155,7 @@ final class LiveMetrics: Sendable {
     func add(_ counts: ViewerStream.Counts, since last: ViewerStream.Counts) {
         packets.increment(by: counts.packets &- last.packets)
         resends.increment(by: counts.resends &- last.resends)
+        refusedResends.increment(by: counts.resendsRefused &- last.resendsRefused)
         congestions.increment(by: counts.congestions &- last.congestions)
         replays.increment(by: counts.replays &- last.replays)
     }

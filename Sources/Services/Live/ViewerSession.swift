@@ -23,6 +23,8 @@ final class ViewerSession: LiveSession {
     private var stream: ViewerStream?
     private var answered = AnsweredNumbers()
     private var nextReport: Instant
+    /// Of the newest sender report: how receiver reports name it, and when it was sent.
+    private var lastReport: (name: UInt32, at: Instant)?
     private var counted = ViewerStream.Counts()
     /// Of the newest receiver report, 0…1; and what of it is in the metrics.
     private var lossRatio: Double?
@@ -125,6 +127,10 @@ final class ViewerSession: LiveSession {
             let ratio = Double(report.fractionLost) / 256
             lossRatio = ratio
             policy.lost(ratio, at: now)
+            guard let lastReport, report.lastSenderReport == lastReport.name else { continue }
+            // RFC 3550 §6.4.1; what the viewer says of its own delay may be anything.
+            let held = Duration.seconds(1) * Int(report.delaySinceLastSenderReport) / 65_536
+            answered.roundTrip = max(now - lastReport.at - held, .zero)
         }
     }
 
@@ -161,9 +167,10 @@ final class ViewerSession: LiveSession {
         guard let stream else { return }
         var reports: [RTCPPacket] = []
         if let newest = group.window.last, let wallTime = newest.wallTime {
+            let report = stream.senderReport(at: wallTime, decodeTime: newest.decodeTime)
+            lastReport = (report.ntpTime.middle32, now)
             reports += [
-                stream.senderReport(at: wallTime, decodeTime: newest.decodeTime),
-                .sdes(ssrc: format.ssrc, cname: LiveShared.canonicalName),
+                .senderReport(report), .sdes(ssrc: format.ssrc, cname: LiveShared.canonicalName),
             ]
         }
         if let audio, let report = audio.stream.senderReport {

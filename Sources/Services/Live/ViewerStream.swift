@@ -41,6 +41,8 @@ package final class ViewerStream {
         package var packets: UInt64 = 0
         package var bytes: UInt64 = 0
         package var resends: UInt64 = 0
+        /// Requests cut short because too much was asked for again.
+        package var resendsRefused: UInt64 = 0
         package var congestions: UInt64 = 0
         /// Groups of pictures sent again for a lost picture.
         package var replays: UInt64 = 0
@@ -262,7 +264,10 @@ package final class ViewerStream {
             guard let burst = window.burst(packet: packet) else { continue }
             let number = Int(packet - burst.firstPacket)
             let bytes = Double(burst.range(of: number).count)
-            guard resendBudget >= bytes else { return }
+            guard resendBudget >= bytes else {
+                counts.resendsRefused &+= 1
+                return
+            }
             resendBudget -= bytes
             resend(burst, number, index, time(of: burst, in: stretch))
         }
@@ -292,15 +297,14 @@ package final class ViewerStream {
     }
 
     /// What the stream's own source says of it (RFC 3550 §6.4.1).
-    package func senderReport(at wallTime: WallTime, decodeTime: Int64) -> RTCPPacket {
+    package func senderReport(at wallTime: WallTime, decodeTime: Int64) -> SenderReport {
         let shift = stretches.last?.shift ?? 0
-        return .senderReport(
-            SenderReport(
-                ssrc: format.ssrc, ntpTime: NTPTimestamp(wallTime),
-                rtpTime: RTPTimestamp(
-                    rawValue: UInt32(truncatingIfNeeded: decodeTime &+ shift) &+ timeOffset),
-                packetCount: UInt32(truncatingIfNeeded: counts.packets),
-                octetCount: UInt32(truncatingIfNeeded: counts.bytes)))
+        return SenderReport(
+            ssrc: format.ssrc, ntpTime: NTPTimestamp(wallTime),
+            rtpTime: RTPTimestamp(
+                rawValue: UInt32(truncatingIfNeeded: decodeTime &+ shift) &+ timeOffset),
+            packetCount: UInt32(truncatingIfNeeded: counts.packets),
+            octetCount: UInt32(truncatingIfNeeded: counts.bytes))
     }
 
     // MARK: Sending
