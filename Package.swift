@@ -124,7 +124,9 @@ let package = Package(
             "", "API",
             [
                 "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Quota",
-                "Observability", hummingbird, nioCore, logging,
+                "Observability", hummingbird, nioCore, nioHTTP1, logging, crypto,
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
             resources: [.embedInCode("Resources/page")]),
@@ -194,6 +196,12 @@ let package = Package(
             [
                 "Quota", "Database", "Valkey", "Domain", "Observability", "RESP", "Primitives",
                 nioCore, nioPosix, logging,
+            ]),
+        tests(
+            "API",
+            [
+                "API", "Ingest", "Domain", "Observability", "Primitives", nioCore,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),
         tests(

@@ -13,13 +13,18 @@ import Primitives
 func jsonResponse(
     _ body: some Encodable, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]
 ) throws -> Response {
+    var headers = headers
+    headers[.contentType] = "application/json; charset=utf-8"
+    return Response(
+        status: status, headers: headers, body: .init(byteBuffer: try jsonBytes(body)))
+}
+
+/// A value as the contract writes it.
+func jsonBytes(_ value: some Encodable) throws -> ByteBuffer {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    var headers = headers
-    headers[.contentType] = "application/json; charset=utf-8"
-    let bytes = ByteBuffer(data: try encoder.encode(body))
-    return Response(status: status, headers: headers, body: .init(byteBuffer: bytes))
+    return ByteBuffer(data: try encoder.encode(value))
 }
 
 struct ErrorBody: Encodable {
@@ -31,6 +36,13 @@ struct ErrorBody: Encodable {
         var details: [String: String]
     }
     var error: Content
+
+    init(_ failure: MarsadError, requestID: String) {
+        let text = failure.code.text.filled(failure.details)
+        error = Content(
+            code: failure.code.rawValue, messageEn: text.english, messageAr: text.arabic,
+            requestId: requestID, details: failure.details)
+    }
 }
 
 struct StreamBody: Encodable {

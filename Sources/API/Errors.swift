@@ -59,15 +59,19 @@ extension MarsadError.Code {
                 arabic: "يوجد عنصر بهذا الاسم بالفعل")
         case .rateLimitExceeded:
             .init(
-                status: 429, english: "Too many tries; wait a little",
-                arabic: "محاولات كثيرة جدًا، انتظر قليلًا")
+                status: 429, english: "Too many requests; wait a little",
+                arabic: "طلبات كثيرة جدًا، انتظر قليلًا")
         case .forbidden:
             .init(
                 status: 403, english: "You may not do this", arabic: "غير مسموح لك بهذا الإجراء")
         case .originNotAllowed:
             .init(
-                status: 403, english: "This server is not reached by that name",
-                arabic: "لا يمكن الوصول إلى الخادم بهذا الاسم")
+                status: 403, english: "This server is not reached by that name or from that page",
+                arabic: "لا يمكن الوصول إلى الخادم بهذا الاسم أو من هذه الصفحة")
+        case .addressNotAllowed:
+            .init(
+                status: 403, english: "This is not answered to your address",
+                arabic: "لا يُسمح بهذا الطلب من عنوانك")
         case .reservationNotFound:
             .init(
                 status: 404, english: "There is no such reservation",

@@ -2,56 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
-import Foundation
 import Live
 import NIOCore
-import NIOFoundationCompat
 import Primitives
-
-/// A JSON object whose keys were checked: an unknown one is a 400 that names it.
-struct JSONObject {
-    private let values: [String: Any]
-
-    init(parsing body: ByteBuffer, allowing keys: Set<String>) throws(MarsadError) {
-        guard
-            let object = try? JSONSerialization.jsonObject(with: Data(buffer: body))
-                as? [String: Any]
-        else {
-            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
-        }
-        for key in object.keys.sorted() where !keys.contains(key) {
-            throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
-        }
-        values = object
-    }
-
-    func text(_ key: String) throws(MarsadError) -> String? {
-        guard let value = values[key] else { return nil }
-        guard let text = value as? String else {
-            throw MarsadError(
-                .invalidRequest, details: ["key": key, "reason": "a string is required"])
-        }
-        return text
-    }
-
-    func requiredText(_ key: String) throws(MarsadError) -> String {
-        guard let text = try text(key) else {
-            throw MarsadError(
-                .invalidRequest, details: ["key": key, "reason": "a string is required"])
-        }
-        return text
-    }
-
-    func integer(_ key: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
-        guard let value = values[key] else { return nil }
-        guard let number = value as? Int, range.contains(number) else {
-            throw MarsadError(
-                .invalidRequest,
-                details: ["key": key, "allowed": "\(range.lowerBound)…\(range.upperBound)"])
-        }
-        return number
-    }
-}
 
 /// `POST /api/v1/stream/reserve`, validated.
 struct ReserveRequest {

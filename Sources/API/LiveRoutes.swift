@@ -24,18 +24,20 @@ extension Routes {
 
     // MARK: Reservations
 
-    func streams(_ group: RouterGroup<MarsadRequestContext>) {
-        group.post("reserve") { request, _ in try await reserve(request) }
-        group.post("heartbeat/:id") { _, context in
+    func streams(_ group: RouteGroup) {
+        group.post("reserve", .permission(.viewCamera)) { request, _ in
+            try await reserve(request)
+        }
+        group.post("heartbeat/:id", .permission(.viewCamera)) { _, context in
             let id = try context.parameters.require("id")
             let (reservation, left) = try await services.reservations.heartbeat(id)
             return try jsonResponse(HeartbeatBody(reservation, left))
         }
-        group.delete("release/:id") { _, context in
+        group.delete("release/:id", .permission(.viewCamera)) { _, context in
             await services.reservations.release(try context.parameters.require("id"))
             return Response(status: .noContent)
         }
-        group.get("stats") { _, _ in try await stats() }
+        group.get("stats", .permission(.viewCamera)) { _, _ in try await stats() }
     }
 
     private func reserve(_ request: Request) async throws -> Response {
@@ -68,24 +70,25 @@ extension Routes {
 
     // MARK: WHEP
 
-    func whep(_ group: RouterGroup<MarsadRequestContext>) {
+    func whep(_ group: RouteGroup) {
         discovery(group, ":id/whep") { context in _ = try await camera(context) }
-        group.post(":id/whep") { request, context in try await join(request, context) }
-        group.get(":id/clock") { _, context in
+        group.post(":id/whep", .reservation) { request, context in try await join(request, context)
+        }
+        group.get(":id/clock", .permission(.viewCamera)) { _, context in
             let camera = try await camera(context)
             guard let clock = await services.node.liveClock(of: camera.id) else {
                 throw MarsadError(.cameraUnavailable, details: ["camera_id": camera.id.rawValue])
             }
             return try jsonResponse(ClockBody(clock, now: services.world.wallTime()))
         }
-        group.patch(":id/whep/:session") { request, context in
+        group.patch(":id/whep/:session", .reservation) { request, context in
             let (camera, session, _) = try await session(request, context)
             return try await patch(request) { fragment, ifMatch in
                 try await services.node.patchViewer(
                     session, of: camera, fragment: fragment, ifMatch: ifMatch)
             }
         }
-        group.delete(":id/whep/:session") { request, context in
+        group.delete(":id/whep/:session", .reservation) { request, context in
             let (_, session, reservation) = try await session(request, context)
             guard await services.node.closeViewer(session) else { throw MarsadError(.notFound) }
             await services.reservations.unbind(session, from: reservation)
@@ -96,7 +99,8 @@ extension Routes {
     private func join(_ request: Request, _ context: MarsadRequestContext) async throws -> Response
     {
         let camera = try await camera(context)
-        let reservation = try await services.reservations.check(try bearer(request), for: camera.id)
+        let reservation = try await services.reservations.check(
+            try request.bearer(upTo: 512), for: camera.id)
         let offer = try await self.offer(request)
         let state = await services.node.state(of: camera.id) ?? StreamState()
         guard state.status == .active else {
@@ -172,7 +176,8 @@ extension Routes {
     ) async throws -> (CameraID, session: String, reservation: String) {
         let camera = try await camera(context)
         let session = try context.parameters.require("session")
-        let reservation = try await services.reservations.check(try bearer(request), for: camera.id)
+        let reservation = try await services.reservations.check(
+            try request.bearer(upTo: 512), for: camera.id)
         guard await services.reservations.holds(session, by: reservation) else {
             throw MarsadError(.notFound)
         }
@@ -181,14 +186,6 @@ extension Routes {
 
     func relays(of reservation: String) -> [ICEServer] {
         services.relays.servers(for: reservation, at: services.world.wallTime())
-    }
-
-    func bearer(_ request: Request) throws(MarsadError) -> String {
-        guard let value = request.headers[.authorization] else { throw MarsadError(.missingToken) }
-        let parts = value.split(separator: " ", maxSplits: 1)
-        guard parts.count == 2, parts[0].lowercased() == "bearer", parts[1].utf8.count <= 512
-        else { throw MarsadError(.invalidToken) }
-        return String(parts[1])
     }
 
     // MARK: Sharing with other origins
@@ -206,18 +203,17 @@ extension Routes {
     /// What may be asked of an endpoint and of its sessions without a token: OPTIONS, GET, and HEAD,
     /// which says what is spoken here (WHEP draft, discovery). `find` throws where there is no endpoint.
     func discovery(
-        _ group: RouterGroup<MarsadRequestContext>, _ endpoint: String,
+        _ group: RouteGroup, _ endpoint: String,
         _ find: @escaping @Sendable (MarsadRequestContext) async throws -> Void
     ) {
         let sessions: @Sendable (MarsadRequestContext) async throws -> Void = { _ in }
         for (path, find) in [(endpoint, find), (endpoint + "/:session", sessions)] {
-            let path = RouterPath(path)
-            group.on(path, method: .options) { _, _ in preflight() }
-            group.get(path) { _, context in
+            group.on(.options, path, .open) { _, _ in preflight() }
+            group.get(path, .open) { _, context in
                 try await find(context)
                 return Response(status: .noContent, headers: Self.shared)
             }
-            group.head(path) { _, context in
+            group.on(.head, path, .open) { _, context in
                 try await find(context)
                 var headers = Self.shared
                 headers[.contentType] = Self.descriptionType

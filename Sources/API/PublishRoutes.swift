@@ -9,10 +9,12 @@ import NIOCore
 import Primitives
 
 extension Routes {
-    func whip(_ group: RouterGroup<MarsadRequestContext>) {
+    func whip(_ group: RouteGroup) {
         discovery(group, ":id/whip") { context in _ = try await published(context) }
-        group.post(":id/whip") { request, context in try await publish(request, context) }
-        group.patch(":id/whip/:session") { request, context in
+        group.post(":id/whip", .publishing) { request, context in
+            try await publish(request, context)
+        }
+        group.patch(":id/whip/:session", .publishing) { request, context in
             let camera = try await publisher(request, context)
             let session = try context.parameters.require("session")
             return try await patch(request) { fragment, ifMatch in
@@ -20,7 +22,7 @@ extension Routes {
                     session, of: camera.id, fragment: fragment, ifMatch: ifMatch)
             }
         }
-        group.delete(":id/whip/:session") { request, context in
+        group.delete(":id/whip/:session", .publishing) { request, context in
             let camera = try await publisher(request, context)
             let session = try context.parameters.require("session")
             guard await services.node.closePublisher(session, of: camera.id) else {
@@ -53,7 +55,7 @@ extension Routes {
         _ request: Request, _ context: MarsadRequestContext
     ) async throws -> Camera {
         let camera = try await published(context)
-        guard camera.accepts(Redacted(try bearer(request))) else {
+        guard camera.accepts(Redacted(try request.bearer(upTo: 512))) else {
             throw MarsadError(.invalidToken)
         }
         return camera

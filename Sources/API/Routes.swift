@@ -3,7 +3,7 @@
 
 package import Domain
 import HTTPTypes
-package import Hummingbird
+import Hummingbird
 package import Ingest
 package import Live
 package import Logging
@@ -28,12 +28,17 @@ package struct APIServices: Sendable {
     package var registry: MetricsRegistry
     package var logger: Logger
     package var version: String
+    package var settings: GatewaySettings
+    package var hub: UpdatesHub
+    /// Tells who a bearer is; `nil` while the only caller is this machine itself.
+    package var authenticate: Authenticator?
 
     package init(
         world: World, cameras: CameraStore, node: any CameraNode, catalog: RecordingCatalog,
         playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
         quota: QuotaService, relays: TURNServers, thumbnails: Thumbnails,
-        registry: MetricsRegistry, logger: Logger, version: String
+        registry: MetricsRegistry, logger: Logger, version: String,
+        settings: GatewaySettings, hub: UpdatesHub, authenticate: Authenticator?
     ) {
         self.world = world
         self.cameras = cameras
@@ -48,6 +53,9 @@ package struct APIServices: Sendable {
         self.registry = registry
         self.logger = logger
         self.version = version
+        self.settings = settings
+        self.hub = hub
+        self.authenticate = authenticate
     }
 }
 
@@ -55,117 +63,54 @@ package struct APIServices: Sendable {
 package struct Routes: Sendable {
     private static let longestTimeline = Duration.seconds(31 * 86_400)
     let services: APIServices
+    let tickets: SocketTickets
 
-    package init(_ services: APIServices) { self.services = services }
-
-    package func router() -> Router<MarsadRequestContext> {
-        let router = Router(
-            context: MarsadRequestContext.self, options: .autoGenerateHeadEndpoints)
-        router.middlewares.add(
-            Gateway(world: services.world, registry: services.registry, logger: services.logger))
-        operations(router)
-        cameras(router.group("api/v1/cameras"))
-        live(router.group("api/v1/live"))
-        whep(router.group("api/v1/live"))
-        whip(router.group("api/v1/ingest"))
-        streams(router.group("api/v1/stream"))
-        playback(router.group("api/v1/playback"))
-        refuseOtherMethods(router)
-        return router
+    package init(_ services: APIServices) {
+        self.services = services
+        tickets = SocketTickets(world: services.world)
     }
 
-    /// A known address with a method it does not take: 405 with what it takes (RFC 9110 §15.5.6).
-    private func refuseOtherMethods(_ router: Router<MarsadRequestContext>) {
-        let taken = Dictionary(grouping: router.routes, by: \.path.description)
-        for (path, routes) in taken.sorted(by: { $0.key < $1.key }) {
-            var methods = Set(routes.map(\.method))
-            if methods.contains(.get) { methods.insert(.head) }
-            let allow = methods.map(\.rawValue).sorted().joined(separator: ", ")
-            let others: [HTTPRequest.Method] = [
-                .get, .head, .post, .put, .patch, .delete, .options,
-            ]
-            for method in others where !methods.contains(method) {
-                router.on(RouterPath(path), method: method) { _, _ -> Response in
-                    throw MarsadError(.methodNotAllowed, details: ["allow": allow])
-                }
-            }
-        }
+    /// Every route of this version, with what it asks of its callers.
+    package func table() -> RouteTable {
+        let limiter = RequestLimiter(
+            world: services.world, settings: services.settings, registry: services.registry)
+        let table = RouteTable(
+            Admission(
+                world: services.world, settings: services.settings,
+                authenticate: services.authenticate, limiter: limiter, tickets: tickets,
+                answers: IdempotentAnswers(world: services.world)))
+        table.router.middlewares.add(
+            Gateway(
+                world: services.world, registry: services.registry, logger: services.logger,
+                settings: services.settings, limiter: limiter))
+        operations(table)
+        cameras(table.group("api/v1/cameras"))
+        live(table.group("api/v1/live"))
+        whep(table.group("api/v1/live"))
+        whip(table.group("api/v1/ingest"))
+        streams(table.group("api/v1/stream"))
+        playback(table.group("api/v1/playback"))
+        sockets(table)
+        table.refuseOtherMethods()
+        return table
     }
 
-    // MARK: Operations
-
-    private func operations(_ router: Router<MarsadRequestContext>) {
-        router.get("/") { _, _ in try Page.response("index.html") }
-        router.get("page/:name") { _, context in
-            try Page.response(try context.parameters.require("name"))
-        }
-        router.get("health") { _, _ in try jsonResponse(["status": "ok"]) }
-        router.get("health/ready") { _, _ in try await ready() }
-        router.get("version") { _, _ in
-            try jsonResponse(["name": "marsad", "version": services.version])
-        }
-        router.get("metrics") { _, _ in try await metrics() }
-    }
-
-    private func ready() async throws -> Response {
-        struct Dependency: Encodable {
-            var name: String
-            var status: String
-            var latencyMs: Double
-        }
-        struct Ready: Encodable {
-            var status: String
-            var dependencies: [Dependency]
-        }
-        let begun = services.world.now()
-        let isUp = (try? await services.cameras.all()) != nil
-        let milliseconds = (services.world.now() - begun).inSeconds * 1000
-        let database = Dependency(
-            name: "database", status: isUp ? "ok" : "failed", latencyMs: milliseconds)
-        return try jsonResponse(
-            Ready(status: isUp ? "ok" : "failed", dependencies: [database]),
-            status: isUp ? .ok : .serviceUnavailable)
-    }
-
-    private func metrics() async throws -> Response {
-        let states = await services.node.states()
-        var counts: [String: Int] = [:]
-        // A lost database must not blind whoever looks for the reason: the last counts stay.
-        for camera in (try? await services.cameras.all()) ?? [] {
-            for status in StreamStatus.allCases {
-                counts[camera.source.rawValue + "\n" + status.rawValue, default: 0] += 0
-            }
-            let status = states[camera.id]?.status ?? .connecting
-            counts[camera.source.rawValue + "\n" + status.rawValue, default: 0] += 1
-        }
-        for (key, count) in counts {
-            let parts = key.split(separator: "\n").map(String.init)
-            services.registry.gauge(
-                "cctv_ingest_streams", help: "Cameras, by the state of their stream.",
-                labels: ["source": parts[0], "status": parts[1]]
-            ).set(Double(count))
-        }
-        for (source, count) in (try? await viewersBySource()) ?? [:] {
-            services.registry.gauge(
-                "cctv_stream_viewers", help: "Connected live viewers.",
-                labels: ["source": source.rawValue]
-            ).set(Double(count))
-        }
-        return Response(
-            status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
-            body: .init(byteBuffer: ByteBuffer(string: services.registry.render())))
+    /// Ends what was opened with rights that have ended: sockets, and tickets for them.
+    package func revoke(_ revocation: Revocation) {
+        tickets.revoke(revocation)
+        services.hub.revoke(revocation)
     }
 
     // MARK: Cameras
 
-    private func cameras(_ group: RouterGroup<MarsadRequestContext>) {
-        group.get { request, _ in try await listCameras(request) }
-        group.get(":id") { _, context in
+    private func cameras(_ group: RouteGroup) {
+        group.get("", .permission(.viewCamera)) { request, _ in try await listCameras(request) }
+        group.get(":id", .permission(.viewCamera)) { _, context in
             let camera = try await camera(context)
             let state = await services.node.state(of: camera.id)
             return try jsonResponse(CameraBody(camera, state ?? StreamState()))
         }
-        group.get(":id/snapshot.jpg") { request, context in
+        group.get(":id/snapshot.jpg", .permission(.viewCamera), isMedia: true) { request, context in
             try await snapshot(request, context)
         }
     }
@@ -233,12 +178,12 @@ package struct Routes: Sendable {
 
     // MARK: Live
 
-    private func live(_ group: RouterGroup<MarsadRequestContext>) {
-        group.get(":id/hls/index.m3u8") { request, context in
+    private func live(_ group: RouteGroup) {
+        group.get(":id/hls/index.m3u8", .reservation, isMedia: true) { request, context in
             let camera = try await seated(request, context)
             return playlist(try await services.live.playlist(of: camera.id))
         }
-        group.get(":id/hls/:segment/:name") { request, context in
+        group.get(":id/hls/:segment/:name", .reservation, isMedia: true) { request, context in
             let camera = try await seated(request, context)
             let segment = try context.parameters.require("segment")
             let name = try context.parameters.require("name")
@@ -272,8 +217,8 @@ package struct Routes: Sendable {
 
     // MARK: Playback
 
-    private func playback(_ group: RouterGroup<MarsadRequestContext>) {
-        group.post("prepare") { request, _ in
+    private func playback(_ group: RouteGroup) {
+        group.post("prepare", .permission(.viewPlayback)) { request, _ in
             var request = request
             let body = try await request.collectJSON()
             let wanted = try PrepareRequest(parsing: body)
@@ -281,25 +226,29 @@ package struct Routes: Sendable {
             return try jsonResponse(
                 PlaybackBody(try await services.playback.prepare(wanted.cameraID, wanted.range)))
         }
-        group.get("status/:session") { _, context in
+        group.get("status/:session", .permission(.viewPlayback)) { _, context in
             let session = try context.parameters.require("session")
             return try jsonResponse(PlaybackBody(try await services.playback.status(session)))
         }
-        group.get("playlist/:name") { request, context in
+        group.get("playlist/:name", .signedLink, isMedia: true) { request, context in
             let name = try context.parameters.require("name")
             guard name.hasSuffix(".m3u8") else { throw MarsadError(.notFound) }
             return playlist(
                 try await services.playback.playlist(
                     String(name.dropLast(5)), token: try token(request)))
         }
-        group.get("segment/:session/:name") { request, context in
+        group.get("segment/:session/:name", .signedLink, isMedia: true) { request, context in
             let session = try context.parameters.require("session")
             let name = try context.parameters.require("name")
             return video(
                 try await services.playback.media(session, name: name, token: try token(request)))
         }
-        group.get("timeline") { request, _ in try await timeline(request) }
-        group.get("thumbnail") { request, _ in try await thumbnail(request) }
+        group.get("timeline", .permission(.viewPlayback)) { request, _ in
+            try await timeline(request)
+        }
+        group.get("thumbnail", .permission(.viewPlayback), isMedia: true) { request, _ in
+            try await thumbnail(request)
+        }
     }
 
     private func token(_ request: Request) throws -> String {

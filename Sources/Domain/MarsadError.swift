@@ -17,6 +17,7 @@ package struct MarsadError: Error, Sendable, Equatable {
         case forbidden = "FORBIDDEN"
         case userDisabled = "USER_DISABLED"
         case originNotAllowed = "ORIGIN_NOT_ALLOWED"
+        case addressNotAllowed = "IP_NOT_ALLOWED"
         case notFound = "NOT_FOUND"
         case methodNotAllowed = "METHOD_NOT_ALLOWED"
         case cameraNotFound = "CAMERA_NOT_FOUND"

@@ -44,6 +44,13 @@ struct ConfigurationKey: Sendable {
             isValid: { values.contains($0) })
     }
 
+    static func networks(_ name: String, _ value: String) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name, defaultValue: value,
+            allowed: "blocks of addresses such as 10.0.0.0/8, separated by commas",
+            isValid: { list($0).allSatisfy { AddressBlock($0) != nil } })
+    }
+
     /// Every key of this version.
     static let all: [ConfigurationKey] = [
         ConfigurationKey(
@@ -51,6 +58,23 @@ struct ConfigurationKey: Sendable {
             allowed: "a loopback address, until accounts exist (127.0.0.1, ::1 or localhost)",
             isValid: { isLoopback($0) }),
         number("http.port", 8080, 0...65_535),
+        networks("http.trusted_proxies", ""),
+        networks("http.operations_networks", "127.0.0.0/8,::1/128"),
+        ConfigurationKey(
+            name: "http.cors_origins", defaultValue: "",
+            allowed: "origins such as https://wall.example, separated by commas",
+            isValid: { list($0).allSatisfy(isOrigin) }),
+        ConfigurationKey(
+            name: "http.allowed_hosts", defaultValue: "",
+            allowed: "host names without port, separated by commas",
+            isValid: { list($0).allSatisfy { !$0.isEmpty && !$0.contains(where: "/*".contains) } }),
+        number("limits.requests_per_minute", 1000, 1...1_000_000),
+        number("limits.address_per_second", 50, 1...1_000_000),
+        number("limits.address_burst", 100, 1...1_000_000),
+        number("limits.connections", 10_000, 1...1_000_000),
+        number("limits.connections_per_address", 2000, 1...1_000_000),
+        number("limits.request_seconds", 30, 1...600),
+        number("limits.idle_seconds", 75, 1...3600),
         number("webrtc.port", 8189, 0...65_535),
         choice("webrtc.tcp", ["on", "off"]),
         ConfigurationKey(
@@ -72,11 +96,7 @@ struct ConfigurationKey: Sendable {
         number("live.transcodes", 4, 0...64),
         ConfigurationKey(
             name: "data", defaultValue: "data", allowed: "a folder", isValid: { !$0.isEmpty }),
-        ConfigurationKey(
-            name: "ingest.camera_networks",
-            defaultValue: "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8",
-            allowed: "blocks of addresses such as 10.0.0.0/8, separated by commas",
-            isValid: { list($0).allSatisfy { AddressBlock($0) != nil } }),
+        networks("ingest.camera_networks", "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8"),
         number("recording.segment_seconds", 300, 2...3600),
         number("recording.sync_seconds", 5, 1...60),
         number("retention.days", 30, 1...3650),
@@ -128,6 +148,16 @@ struct ConfigurationKey: Sendable {
         text.trimmingCharacters(in: .whitespaces)
     }
 
+    /// A scheme, a host and perhaps a port, as browsers write them: without a path, and no `*`.
+    private static func isOrigin(_ text: String) -> Bool {
+        guard let url = URL(string: text), let scheme = url.scheme, let host = url.host else {
+            return false
+        }
+        let port = url.port.map { ":\($0)" } ?? ""
+        return ["http", "https"].contains(scheme) && text == "\(scheme)://\(host)\(port)"
+            && !text.contains("*")
+    }
+
     private static func isLoopback(_ host: String) -> Bool {
         host == "localhost" || host == "::1"
             || (host.hasPrefix("127.") && AddressBlock(host + "/32") != nil)
@@ -174,6 +204,11 @@ struct Configuration {
     }
 
     func text(_ name: String) -> String { values[name]?.value ?? "" }
+
+    /// The value of a key that `networks(_:_:)` declares.
+    func networks(_ name: String) -> [AddressBlock] {
+        ConfigurationKey.list(text(name)).compactMap { AddressBlock($0) }
+    }
 
     /// The value of a key that `number(_:_:_:)` declares: it was validated on the way in.
     func number(_ name: String) -> Int { Int(text(name)) ?? 0 }

@@ -98,6 +98,7 @@ struct Installation: Service {
     let seats: SeatCounting
     let relays: TURNServers
     let playback: PlaybackService
+    let hub: UpdatesHub
     private let decoders: NIOThreadPool
 
     init(
@@ -113,6 +114,9 @@ struct Installation: Service {
         // Of its own: a dead name server holds its threads for tens of seconds.
         let resolver = NIOThreadPool(numberOfThreads: 4)
         for pool in [spool, readers, decoders, resolver] { pool.start() }
+        hub = UpdatesHub(
+            world: world, registry: registry,
+            eventLoops: Array(MultiThreadedEventLoopGroup.singleton.makeIterator()))
         let segmentDuration = Duration.seconds(configuration.number("recording.segment_seconds"))
         let shared = RecordingShared(
             world: world, dataFolder: folder.path, segmentDuration: segmentDuration, pool: spool,
@@ -124,8 +128,7 @@ struct Installation: Service {
             shared: shared, index: index,
             syncInterval: .seconds(configuration.number("recording.sync_seconds")),
             defaultRetentionDays: configuration.number("retention.days"))
-        let networks = ConfigurationKey.list(configuration.text("ingest.camera_networks"))
-            .compactMap { AddressBlock($0) }
+        let networks = configuration.networks("ingest.camera_networks")
         let group = MultiThreadedEventLoopGroup(numberOfThreads: min(2, System.coreCount))
         let eventLoops = Array(group.makeIterator())
         let publicAddresses = ConfigurationKey.list(configuration.text("webrtc.public_addresses"))
@@ -216,16 +219,19 @@ struct Installation: Service {
 
     /// The HTTP server over this installation's parts.
     func application(
-        host: String, port: Int, onReady: @escaping @Sendable (Int) async -> Void
+        host: String, port: Int, settings: GatewaySettings,
+        onReady: @escaping @Sendable (Int) async -> Void
     ) -> some ApplicationProtocol {
         let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
             world: world, cameras: folder.cameras, node: node, catalog: catalog, playback: playback,
             live: hls, reservations: reservations, quota: seats.quota, relays: relays,
             thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
-            registry: registry, logger: logger, version: Self.version)
+            registry: registry, logger: logger, version: Self.version, settings: settings, hub: hub,
+            authenticate: nil)
+        let routes = Routes(services)
         var application = Application(
-            router: Routes(services).router(),
+            router: routes.table().router, server: routes.server(),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in await onReady(channel.localAddress?.port ?? port) },
             logger: logger)
@@ -239,6 +245,7 @@ struct Installation: Service {
             group.addTask { await recording.run() }
             group.addTask { await cancelWhenGracefulShutdown { await repair() } }
             group.addTask { await cancelWhenGracefulShutdown { await seats.run() } }
+            group.addTask { await cancelWhenGracefulShutdown { await updates() } }
             let expiry = Task { await expireReservations() }
             defer { expiry.cancel() }
             await cancelWhenGracefulShutdown { await followCameras() }
@@ -248,6 +255,12 @@ struct Installation: Service {
             await recording.finish(patience: .seconds(5))
             await group.waitForAll()
         }
+    }
+
+    private func updates() async {
+        await UpdatesFeed(
+            hub: hub, node: node, cameras: folder.cameras, quota: seats.quota
+        ).run()
     }
 
     private func expireReservations() async {

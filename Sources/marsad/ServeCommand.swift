@@ -100,7 +100,8 @@ func runServer(
     }
     let host = configuration.text("http.host")
     let application = installation.application(
-        host: host, port: configuration.number("http.port")
+        host: host, port: configuration.number("http.port"),
+        settings: configuration.gatewaySettings
     ) { port in
         let shownHost = host.contains(":") ? "[\(host)]" : host
         announceReady(url: "http://\(shownHost):\(port)", rtspURL: rtspURL, json: json)

@@ -33,8 +33,9 @@ package struct AddressBlock: Sendable, Equatable, CustomStringConvertible {
         return true
     }
 
-    /// The address in network order; an IPv4-mapped IPv6 address counts as the IPv4 address it hides.
-    private static func bytes(of address: SocketAddress) -> [UInt8] {
+    /// The address in network order, of 4 or 16 bytes; an IPv4-mapped IPv6 address counts as the IPv4
+    /// address it hides.
+    package static func bytes(of address: SocketAddress) -> [UInt8] {
         switch address {
         case .v4(let v4):
             return withUnsafeBytes(of: v4.address) { Array($0[4..<8]) }  // sockaddr_in.sin_addr

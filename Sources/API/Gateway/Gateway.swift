@@ -1,20 +1,27 @@
 // What every request passes: a request id, a log line, metrics, and errors in the one shape.
 // SPDX-License-Identifier: Apache-2.0
 
-import Domain
+package import Domain
 import HTTPTypes
 package import Hummingbird
 import Logging
+import NIOCore
+import NIOHTTP1
 import Observability
 import Primitives
 
-/// The context of a request: hummingbird's, with the request's id.
+/// The context of a request: hummingbird's, with who asks.
 package struct MarsadRequestContext: RequestContext {
     package var coreContext: CoreRequestContextStorage
+    let channel: any Channel
     var requestID = ""
+    var address = ClientAddress(nil)
+    /// Who asks; somebody without any right on routes that do not ask for a caller.
+    package internal(set) var caller = Caller.unknown
 
     package init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
+        channel = source.channel
     }
 }
 
@@ -22,8 +29,9 @@ extension HTTPField.Name {
     static let requestID = HTTPField.Name("X-Request-ID") ?? .eTag
     static let frameTime = HTTPField.Name("X-Frame-Time") ?? .eTag
     static let cameraStatus = HTTPField.Name("X-Camera-Status") ?? .eTag
-    static let contentTypeOptions = HTTPField.Name("X-Content-Type-Options") ?? .eTag
-    static let referrerPolicy = HTTPField.Name("Referrer-Policy") ?? .eTag
+    static let forwardedFor = HTTPField.Name("X-Forwarded-For") ?? .eTag
+    static let idempotencyKey = HTTPField.Name("Idempotency-Key") ?? .eTag
+    static let webSocketProtocol = HTTPField.Name("Sec-WebSocket-Protocol") ?? .eTag
 }
 
 /// The outermost middleware.
@@ -33,6 +41,8 @@ struct Gateway: RouterMiddleware {
     let world: World
     let registry: MetricsRegistry
     let logger: Logger
+    let settings: GatewaySettings
+    let limiter: RequestLimiter
 
     func handle(
         _ request: Request, context: Context,
@@ -41,12 +51,18 @@ struct Gateway: RouterMiddleware {
         let begun = world.now()
         var context = context
         context.requestID = requestID(request)
+        context.address = ClientAddress(
+            peer: context.channel.remoteAddress, forwarded: request.headers[.forwardedFor],
+            trusting: settings.trustedProxies)
+        let sharing = OriginSharing(request, settings.corsOrigins)
         var response: Response
         do {
-            guard Self.isLocal(request.head.authority) else {
-                throw MarsadError(.originNotAllowed)
+            try check(request)
+            if let preflight = sharing.preflight(request) {
+                response = preflight
+            } else {
+                response = try await next(request, context)
             }
-            response = try await next(request, context)
         } catch {
             response = try errorResponse(error, context)
         }
@@ -56,24 +72,30 @@ struct Gateway: RouterMiddleware {
         if isNegotiation {
             // Errors, too: a page of another origin could not read why, or when to come back.
             for field in Routes.shared { response.headers[field.name] = field.value }
+        } else {
+            sharing.apply(to: &response.headers)
         }
         response.headers[.requestID] = context.requestID
-        response.headers[.contentTypeOptions] = "nosniff"
-        response.headers[.referrerPolicy] = "no-referrer"
+        SecurityHeaders.apply(to: &response.headers, isSecure: settings.isSecure)
         observe(request, response, context, took: world.now() - begun)
         return response
     }
 
-    /// Without accounts the loopback address is the only guard, and a page of another site can reach it by
-    /// a name of its own that resolves to it (DNS rebinding); so the name is checked too.
-    private static func isLocal(_ authority: String?) -> Bool {
-        guard let authority else { return true }
-        let host =
-            authority.hasPrefix("[")
-            ? authority.dropFirst().prefix { $0 != "]" } : authority.prefix { $0 != ":" }
-        let isIPv4 =
-            host.hasPrefix("127.") && host.utf8.allSatisfy { (46...57).contains($0) && $0 != 47 }
-        return isIPv4 || host == "::1" || host.lowercased() == "localhost"
+    /// What holds for any address, also one where nothing is.
+    private func check(_ request: Request) throws(MarsadError) {
+        guard settings.isCalled(request.head.authority) else {
+            throw MarsadError(.originNotAllowed)
+        }
+        guard request.uri.string.utf8.count <= GatewaySettings.addressBytes else {
+            throw MarsadError(
+                .invalidRequest,
+                details: ["reason": "the address is longer than \(GatewaySettings.addressBytes)"])
+        }
+        if let length = request.headers[.contentLength] {
+            guard let bytes = Int(length), bytes <= GatewaySettings.bodyBytes else {
+                throw MarsadError(.payloadTooLarge)
+            }
+        }
     }
 
     /// A caller's id is kept where it is a short token: it travels into logs.
@@ -90,15 +112,15 @@ struct Gateway: RouterMiddleware {
     }
 
     private func errorResponse(_ error: any Error, _ context: Context) throws -> Response {
-        let failure = marsadError(error, context)
-        let text = failure.code.text.filled(failure.details)
-        let body = ErrorBody(
-            error: .init(
-                code: failure.code.rawValue, messageEn: text.english, messageAr: text.arabic,
-                requestId: context.requestID, details: failure.details))
+        var failure = marsadError(error, context)
+        if context.endpointPath == nil, failure.code == .notFound {
+            // No route has counted it; looking for what is not there is a request as well.
+            do { try limiter.count(context.address) } catch { failure = error }
+        }
+        let body = ErrorBody(failure, requestID: context.requestID)
         var headers = HTTPFields()
         if let allow = failure.details["allow"] { headers[.allow] = allow }
-        let status = failure.status ?? text.status
+        let status = failure.status ?? failure.code.text.status
         if status == 503 || failure.details["retry_after"] != nil {
             headers[.retryAfter] = failure.details["retry_after"] ?? "2"
         }
@@ -108,6 +130,7 @@ struct Gateway: RouterMiddleware {
 
     private func marsadError(_ error: any Error, _ context: Context) -> MarsadError {
         if let known = error as? MarsadError { return known }
+        if error is HTTPParserError { return MarsadError(.invalidRequest) }
         if let http = error as? any HTTPResponseError {
             switch http.status.code {
             case 404: return MarsadError(.notFound)
@@ -149,53 +172,5 @@ struct Gateway: RouterMiddleware {
                 "status": "\(response.status.code)",
                 "duration_ms": "\(took.saturatingNanoseconds / 1_000_000)",
             ])
-    }
-}
-
-/// A request's query, whose names were checked: an unknown one is a 400 that names it.
-struct Query {
-    private let values: [String: String]
-
-    init(_ request: Request, allowing names: Set<String>) throws(MarsadError) {
-        var values: [String: String] = [:]
-        for (name, value) in request.uri.queryParameters {
-            guard names.contains(String(name)) else {
-                throw MarsadError(
-                    .invalidRequest, details: ["unknown_parameter": String(name.prefix(64))])
-            }
-            guard values.updateValue(String(value), forKey: String(name)) == nil else {
-                throw MarsadError(.invalidRequest, details: ["repeated_parameter": String(name)])
-            }
-        }
-        self.values = values
-    }
-
-    subscript(_ name: String) -> String? { values[name] }
-
-    func integer(_ name: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
-        guard let text = values[name] else { return nil }
-        guard let value = Int(text), range.contains(value) else {
-            throw MarsadError(
-                .invalidRequest,
-                details: ["parameter": name, "allowed": "\(range.lowerBound)…\(range.upperBound)"])
-        }
-        return value
-    }
-
-    func time(_ name: String) throws(MarsadError) -> WallTime {
-        guard let text = values[name], let time = WallTime(iso8601: text) else {
-            throw MarsadError(
-                .invalidRequest, details: ["parameter": name, "allowed": "ISO 8601 in UTC, with Z"])
-        }
-        return time
-    }
-
-    func cameraID() throws(MarsadError) -> CameraID {
-        guard let text = values["camera_id"] else {
-            throw MarsadError(
-                .invalidRequest, details: ["parameter": "camera_id", "reason": "required"])
-        }
-        guard let id = CameraID(text) else { throw MarsadError(.cameraNotFound) }
-        return id
     }
 }

@@ -1,0 +1,31 @@
+// What a request must not say twice, whatever a parser makes of it.
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOCore
+import NIOHTTP1
+
+/// Refuses what a request must not say twice: two readers of one request could each believe another
+/// (RFC 9112 §3.2, §6.3). Stands before these fields become a dictionary.
+final class RequestLine: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+
+    private var isRefused = false
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .head(let head) = unwrapInboundIn(data), !isRefused, !isSound(head) {
+            isRefused = true
+            context.fireErrorCaught(HTTPParserError.invalidHeaderToken)
+        }
+        if !isRefused { context.fireChannelRead(data) }
+    }
+
+    private func isSound(_ head: HTTPRequestHead) -> Bool {
+        let hosts = head.headers["host"].count
+        let coding = head.headers["transfer-encoding"].joined(separator: ",").lowercased()
+        return hosts <= 1 && (hosts == 1 || head.version == .http1_0)
+            && head.headers["content-length"].count <= 1
+            && ["", "chunked"].contains(coding)
+            && (head.headers["content-length"].isEmpty || coding.isEmpty)
+    }
+}

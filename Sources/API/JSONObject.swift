@@ -1,0 +1,98 @@
+// JSON bodies from outside: their keys, depth and numbers are checked before anything is made of them.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+import Foundation
+package import NIOCore
+import NIOFoundationCompat
+
+/// How deep arrays and objects of a JSON text lie in one another: found on the bytes, before a parser
+/// follows them. Of a text that is no JSON, at least what a parser would meet before it sees that.
+package func nesting(of text: some Sequence<UInt8>) -> Int {
+    var depth = 0
+    var deepest = 0
+    var isInString = false
+    var isEscaped = false
+    for byte in text {
+        if isInString {
+            if isEscaped {
+                isEscaped = false
+            } else if byte == UInt8(ascii: "\\") {
+                isEscaped = true
+            } else if byte == UInt8(ascii: "\"") {
+                isInString = false
+            }
+            continue
+        }
+        switch byte {
+        case UInt8(ascii: "\""): isInString = true
+        case UInt8(ascii: "["), UInt8(ascii: "{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+        default: break
+        }
+    }
+    return deepest
+}
+
+/// A JSON object whose keys were checked: an unknown one is a 400 that names it.
+package struct JSONObject {
+    private let values: [String: Any]
+
+    package init(parsing body: ByteBuffer, allowing keys: Set<String>) throws(MarsadError) {
+        guard nesting(of: body.readableBytesView) <= GatewaySettings.jsonDepth else {
+            throw MarsadError(
+                .invalidRequest,
+                details: ["reason": "nested deeper than \(GatewaySettings.jsonDepth)"])
+        }
+        guard
+            let object = try? JSONSerialization.jsonObject(with: Data(buffer: body))
+                as? [String: Any]
+        else {
+            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
+        }
+        for key in object.keys.sorted() where !keys.contains(key) {
+            throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
+        }
+        values = object
+    }
+
+    func text(_ key: String) throws(MarsadError) -> String? {
+        guard let value = values[key] else { return nil }
+        guard let text = value as? String else {
+            throw MarsadError(
+                .invalidRequest, details: ["key": key, "reason": "a string is required"])
+        }
+        return text
+    }
+
+    func requiredText(_ key: String) throws(MarsadError) -> String {
+        guard let text = try text(key) else {
+            throw MarsadError(
+                .invalidRequest, details: ["key": key, "reason": "a string is required"])
+        }
+        return text
+    }
+
+    package func integer(_ key: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
+        guard let value = values[key] else { return nil }
+        return try bounded(value as? Int, in: range, "key", key)
+    }
+
+    package func number(_ key: String, in range: ClosedRange<Double>) throws(MarsadError) -> Double?
+    {
+        guard let value = values[key] else { return nil }
+        return try bounded(value as? Double, in: range, "key", key)
+    }
+
+    func texts(_ key: String, upTo count: Int) throws(MarsadError) -> [String]? {
+        guard let value = values[key] else { return nil }
+        guard let texts = value as? [String], texts.count <= count else {
+            throw MarsadError(
+                .invalidRequest,
+                details: ["key": key, "reason": "at most \(count) strings are required"])
+        }
+        return texts
+    }
+}

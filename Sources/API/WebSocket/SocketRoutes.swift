@@ -1,0 +1,47 @@
+// The addresses that become WebSockets, and the tickets for them.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import Hummingbird
+import NIOCore
+import Primitives
+
+/// `POST /api/v1/ws/ticket`.
+private struct TicketBody: Encodable {
+    var ticket: String
+    var expiresIn = SocketTickets.lifetime.components.seconds
+}
+
+extension Routes {
+    func sockets(_ table: RouteTable) {
+        table.on(.post, "api/v1/ws/ticket", .caller) { _, context in
+            let ticket = try tickets.issue(to: context.caller)
+            return try jsonResponse(
+                TicketBody(ticket: ticket.reveal()), headers: [.cacheControl: "no-store"])
+        }
+        table.on(.get, "ws/updates", .socket) { request, context in
+            try await openSocket(request, context, topics: [])
+        }
+        table.on(.get, "ws/stream/stats", .socket) { request, context in
+            try await openSocket(request, context, topics: [.stats, .quota])
+        }
+    }
+
+    private func openSocket(
+        _ request: Request, _ context: MarsadRequestContext, topics: Set<UpdateTopic>
+    ) async throws -> Response {
+        let origin = request.headers[.origin]
+        guard services.settings.mayConnect(from: origin, to: request.head.authority) else {
+            throw MarsadError(.originNotAllowed)
+        }
+        let headers = try SocketHandshake.answer(request)
+        let (hub, caller, loop) = (services.hub, context.caller, context.channel.eventLoop)
+        let opening = SocketOpening {
+            // Every loop of the server has its shard; on any other the client would hear nothing.
+            let shard = hub.shard(on: loop) ?? UpdatesShard()
+            return UpdatesClient(caller, topics: topics, hub: hub, shard: shard)
+        }
+        try await context.channel.triggerUserOutboundEvent(opening).get()
+        return Response(status: .switchingProtocols, headers: headers)
+    }
+}
