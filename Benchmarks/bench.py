@@ -4,7 +4,8 @@
 live: WebRTC viewers, by a load client of its own that checks every packet and frame; beside Janus.
 churn: viewers that come and go while all is recorded. wall: the page in a browser, all cameras at
 once: until all move, and how old what it shows is. reserve: seats over HTTP, counted in memory and
-in Valkey."""
+in Valkey. updates: WebSocket clients, some of which stop reading: how fast a change reaches the
+others."""
 
 import argparse
 import datetime
@@ -281,11 +282,28 @@ def run_reserve(options, folder):
     return result, is_good
 
 
+def run_updates(options, folder):
+    """The benchmark updates: one camera, many sockets."""
+    data = os.path.join(folder, "data")
+    simulator, rtsp_url = simulate(options, folder)
+    add_cameras(options, data, rtsp_url, False)
+    server, _ = serve(options, folder, data, 300)
+    done = subprocess.run(
+        [MARSAD, "bench", "updates", "--url", server.ready(1)["url"], "--server-pid", str(server.pid),
+         "--clients", str(options.clients), "--sleepers", str(options.sleepers),
+         "--changes", str(options.changes)], capture_output=True, text=True, timeout=600)
+    if not done.stdout:
+        raise BenchError("the clients failed: " + done.stderr[-2000:])
+    found = json.loads(done.stdout)
+    result = {"benchmark": "updates", **found, "exit_status": server.stop()}
+    return result, done.returncode == 0
+
+
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "benchmark", nargs="?", default="record",
-        choices=["ingest", "record", "playback", "live", "churn", "wall", "reserve"])
+        choices=["ingest", "record", "playback", "live", "churn", "wall", "reserve", "updates"])
     parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50; churn 10; wall 16)")
     parser.add_argument("--seconds", type=int, help="how long (60; playback: live before, 20)")
     parser.add_argument("--hours", type=int, default=24, help="playback: recorded past")
@@ -305,10 +323,13 @@ def parse():
     parser.add_argument(
         "--peer-viewers", default="50,100,150", help="live: Janus's numbers of viewers")
     parser.add_argument("--no-peer", action="store_true", help="leave ffmpeg (live: Janus) out")
+    parser.add_argument("--clients", type=int, default=1000, help="updates: sockets that read")
+    parser.add_argument("--sleepers", type=int, default=100, help="updates: sockets that stop reading")
+    parser.add_argument("--changes", type=int, default=50, help="updates: changes to time")
     parser.add_argument("--folder", help="where recordings go while measuring (temporary)")
     options = parser.parse_args()
     is_playback = options.benchmark == "playback"
-    usual = {"playback": 9, "live": 50, "churn": 10, "wall": 16}
+    usual = {"playback": 9, "live": 50, "churn": 10, "wall": 16, "updates": 1}
     options.cameras = options.cameras or usual.get(options.benchmark, 20)
     seconds = {"reserve": 10, **dict.fromkeys(usual, 20)}
     options.seconds = options.seconds or seconds.get(options.benchmark, 60)
@@ -333,7 +354,7 @@ def main():
     try:
         runs = {
             "playback": run_playback, "live": run_live, "churn": run_churn, "wall": run_wall,
-            "reserve": run_reserve}
+            "reserve": run_reserve, "updates": run_updates}
         result, is_good = runs.get(options.benchmark, run_cameras)(options, folder)
         result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
         result["machine"] = host

@@ -70,6 +70,9 @@ def serve(options, folder, data, segment_seconds):
         "server",
         [MARSAD, "serve", "--json", "--http-port", "0", "--data", data,
          "--set", "ingest.camera_networks=127.0.0.0/8", "--set", "webrtc.port=0",
+         # All load comes from one address here.
+         "--set", "limits.address_per_second=1000000", "--set", "limits.address_burst=1000000",
+         "--set", "limits.connections_per_address=10000",
          "--set", f"recording.segment_seconds={segment_seconds}"], folder)
     client = Client(program.ready(60)["url"])
     patience = 60 + options.cameras / 5

@@ -11,7 +11,8 @@ import Simulation
 
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Load a running server and measure it.", subcommands: [Live.self, Reserve.self])
+        abstract: "Load a running server and measure it.",
+        subcommands: [Live.self, Reserve.self, Updates.self])
 
     struct Live: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

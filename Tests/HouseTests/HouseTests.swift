@@ -151,6 +151,7 @@ enum House {
             "SimulateCommand.swift", "SimulatePastCommand.swift", "SimulateNetworkCommand.swift",
             "DemoCommand.swift",
             "CheckRecordingsCommand.swift", "BenchCommand.swift", "BenchReserveCommand.swift",
+            "BenchUpdatesCommand.swift",
         ]
         for file in try House.files("Sources") where file.imports.contains("Simulation") {
             #expect(commands.contains(file.name), "\(file.path) imports Simulation")
