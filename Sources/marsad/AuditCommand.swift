@@ -104,7 +104,8 @@ struct AuditCommand: AsyncParsableCommand {
         func run() async throws {
             let now = World.system.wallTime()
             var question = AuditReporter.Question(
-                from: try time(from, "--from", now + .seconds(-86_400)), to: try time(to, "--to", now))
+                from: try time(from, "--from", now + .seconds(-86_400)),
+                to: try time(to, "--to", now))
             let hours = oddHours.split(separator: "-").compactMap { Int($0) }
             guard hours.count == 2, hours.allSatisfy({ (0...24).contains($0) }),
                 (-12...14).contains(zone)

@@ -51,6 +51,24 @@ struct IdentityWiring: Sendable {
             keyFile: folder.path + "/audit-signing.key")
     }
 
+    /// The server's part: what other processes revoked ends here within half a second, and the audit
+    /// log is written and its heads are signed. Ends when it is cancelled.
+    func follow() async {
+        try? audit.note(AuditEvent(.serverStarted, by: .program("server")))
+        var rounds = 0
+        while !Task.isCancelled {
+            await identity.advance()
+            if rounds.isMultiple(of: 7200) { await identity.tidy() }
+            rounds += 1
+            do { try await Task.sleep(for: .milliseconds(500)) } catch { return }
+        }
+    }
+
+    func stop() async {
+        try? audit.note(AuditEvent(.serverStopped, by: .program("server")))
+        await audit.finish()
+    }
+
     /// The first administrator of a new installation. A password that was made is shown this once.
     func prepare(_ configuration: Configuration) async throws {
         let text = configuration.text("auth.initial_admin_password")
@@ -68,6 +86,15 @@ struct IdentityWiring: Sendable {
                 description: "auth.initial_admin_password is not valid; allowed: "
                     + (error.details["reason"] ?? "a good password"))
         }
+    }
+}
+
+extension IdentityWiring {
+    /// Accounts of the demo have passwords that were printed; no other server runs with them.
+    func refuseDemoAccounts() async throws {
+        guard try await identity.hasDemoAccounts() else { return }
+        throw ConfigurationError(
+            description: "data: this folder has accounts of the demo; allowed: another folder")
     }
 }
 

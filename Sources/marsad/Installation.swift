@@ -6,6 +6,7 @@ import Database
 import Domain
 import Foundation
 import Hummingbird
+import Identity
 import Ingest
 import Live
 import Logging
@@ -99,6 +100,7 @@ struct Installation: Service {
     let relays: TURNServers
     let playback: PlaybackService
     let hub: UpdatesHub
+    let people: IdentityWiring
     private let decoders: NIOThreadPool
 
     init(
@@ -108,6 +110,8 @@ struct Installation: Service {
         self.folder = folder
         self.logger = logger
         registry = MetricsRegistry()
+        people = try IdentityWiring(
+            folder: folder, configuration: configuration, world: world, registry: registry)
         let spool = NIOThreadPool(numberOfThreads: 2)
         let readers = NIOThreadPool(numberOfThreads: 2)
         decoders = NIOThreadPool(numberOfThreads: 1)
@@ -248,12 +252,15 @@ struct Installation: Service {
             group.addTask { await cancelWhenGracefulShutdown { await updates() } }
             let expiry = Task { await expireReservations() }
             defer { expiry.cancel() }
+            let identity = Task { await people.follow() }
             await cancelWhenGracefulShutdown { await followCameras() }
             await live.stop()
             await seats.stop()
             await ingest.stop()
             await recording.finish(patience: .seconds(5))
             await group.waitForAll()
+            identity.cancel()
+            await people.stop()
         }
     }
 

@@ -98,6 +98,8 @@ func runServer(
             description: "webrtc.port is \(configuration.text("webrtc.port")); "
                 + "allowed: a free port (\(error))")
     }
+    if rtspURL == nil { try await installation.people.refuseDemoAccounts() }
+    try await installation.people.prepare(configuration)
     let host = configuration.text("http.host")
     let application = installation.application(
         host: host, port: configuration.number("http.port"),

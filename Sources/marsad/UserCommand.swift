@@ -16,7 +16,8 @@ struct UserCommand: AsyncParsableCommand {
     static func loginID(_ text: String) throws -> LoginID {
         guard let loginID = LoginID(text) else {
             throw ConfigurationError(
-                description: "\"\(text)\" is no login name; allowed: a–z, 0–9 and . _ - @, up to 64")
+                description: "\"\(text)\" is no login name; allowed: a–z, 0–9 and . _ - @, up to 64"
+            )
         }
         return loginID
     }

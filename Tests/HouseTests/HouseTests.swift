@@ -158,6 +158,14 @@ enum House {
         }
     }
 
+    @Test("only Identity gives visibility, from what a caller was granted")
+    func visibility() throws {
+        for file in try House.files("Sources") where !["Identity", "Domain"].contains(file.target) {
+            let found = file.lines.contains { $0.contains("Visibility(") }
+            #expect(!found, "\(file.path) makes a Visibility")
+        }
+    }
+
     @Test("no type escapes the checks of concurrency")
     func unchecked() throws {
         // Pointers to what OpenSSL itself shares between threads.

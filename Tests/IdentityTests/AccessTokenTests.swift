@@ -112,7 +112,10 @@ struct TokenForge {
                 ("no beginning", try forge.token(["nbf": nil])),
                 ("nobody", try forge.token(["sub": nil])),
                 ("a subject that is no id", try forge.token(["sub": "admin"])),
-                ("an unknown user", try forge.token(["sub": "00000000-0000-4000-8000-000000000000"])),
+                (
+                    "an unknown user",
+                    try forge.token(["sub": "00000000-0000-4000-8000-000000000000"])
+                ),
                 ("a claim twice", try forge.sign(header, claims.dropLast() + #","sub":"x"}"#)),
                 (
                     "a header twice",
@@ -177,7 +180,8 @@ struct TokenForge {
         }
     }
 
-    @Test("after a rotation the new key signs, and the old one is believed until its tokens are dead")
+    @Test(
+        "after a rotation the new key signs, and the old one is believed until its tokens are dead")
     func rotation() async throws {
         try await IdentityRig.with { rig in
             try await rig.user("amina")
@@ -198,6 +202,20 @@ struct TokenForge {
             let twin = try SigningKeys(folder: rig.folder.path + "/keys", world: rig.world)
             #expect(twin.keySet == rig.keys.keySet)
             #expect(twin.currentKeyID == rig.keys.currentKeyID)
+        }
+    }
+
+    @Test("an empty folder gets a first key, for its owner alone, which a second start finds")
+    func firstKey() async throws {
+        try await IdentityRig.with { rig in
+            let folder = rig.folder.path + "/other-keys"
+            let keys = try SigningKeys(folder: folder, world: rig.world)
+            #expect(keys.keySet.keys.count == 1)
+            let name = try #require(
+                try FileManager.default.contentsOfDirectory(atPath: folder).first)
+            let attributes = try FileManager.default.attributesOfItem(atPath: folder + "/" + name)
+            #expect(attributes[.posixPermissions] as? Int == 0o600)
+            #expect(try SigningKeys(folder: folder, world: rig.world).keySet == keys.keySet)
         }
     }
 

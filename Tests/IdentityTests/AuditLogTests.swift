@@ -120,7 +120,8 @@ final class FailingEngine: DatabaseEngine {
         }
     }
 
-    @Test("while the log cannot be written exports are refused, viewing goes on, and nothing is lost")
+    @Test(
+        "while the log cannot be written exports are refused, viewing goes on, and nothing is lost")
     func outage() async throws {
         try await IdentityRig.with { rig in
             let engine = FailingEngine(rig.engine)
@@ -185,7 +186,8 @@ final class FailingEngine: DatabaseEngine {
                 try await identity.setStatus(user.id, .disabled, by: IdentityRig.program)
             }
             #expect(refused == .storageUnavailable)
-            #expect(try await rig.identity.user(user.id, for: IdentityRig.program).status == .active)
+            #expect(
+                try await rig.identity.user(user.id, for: IdentityRig.program).status == .active)
             #expect(!revocations.isRevoked(user: user.id, session: nil, issuedAt: TestWorld.start))
         }
     }

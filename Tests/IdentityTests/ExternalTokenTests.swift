@@ -69,7 +69,8 @@ import Testing
         await code { _ = try await rig.identity.authenticate(token, from: RequestOrigin()) }
     }
 
-    @Test("a user that is known here gets in with the provider's token, and may what its groups may")
+    @Test(
+        "a user that is known here gets in with the provider's token, and may what its groups may")
     func known() async throws {
         let provider = try Provider()
         try await with(provider) { rig in

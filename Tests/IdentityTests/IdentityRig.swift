@@ -1,6 +1,7 @@
 // A whole identity on a real database in a folder of its own, with a clock that the test turns.
 // SPDX-License-Identifier: Apache-2.0
 
+import CryptoExtras
 import Database
 import Domain
 import Foundation
@@ -52,6 +53,11 @@ final class IdentityRig: Sendable {
     let welcomed = Mutex<[LoginID]>([])
 
     var world: World { clock.world }
+    /// One for all tests: to find the primes of another takes longer than most of them.
+    private static let key = Result {
+        Redacted(
+            Array(try _RSA.Signing.PrivateKey(keySize: .bits2048).pkcs8PEMRepresentation.utf8))
+    }
     static let password = Redacted("long enough, and nobody's")
     static let program = Caller.program("test")
 
@@ -66,6 +72,10 @@ final class IdentityRig: Sendable {
             path: folder.path + "/audit-heads.log", keyFile: folder.path + "/audit-signing.key")
         audit = AuditLog(
             database: engine, heads: heads, world: world, pool: pool, registry: registry)
+        try FileManager.default.createDirectory(
+            atPath: folder.path + "/keys", withIntermediateDirectories: true)
+        try SecretFile.create(
+            folder.path + "/keys/signing-\(TestWorld.start.microseconds).pem", try Self.key.get())
         keys = try SigningKeys(folder: folder.path + "/keys", world: world)
         hasher = PasswordHasher(
             pool: pool, world: world, cost: .init(memoryKibibytes: 64, passes: 1))

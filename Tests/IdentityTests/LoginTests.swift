@@ -48,7 +48,9 @@ import Testing
         }
     }
 
-    @Test("an account that is pending or disabled does not get in, and hears so only with its password")
+    @Test(
+        "an account that is pending or disabled does not get in, and hears so only with its password"
+    )
     func inactive() async throws {
         try await IdentityRig.with { rig in
             try await rig.user("pending", status: .pending)
@@ -59,7 +61,9 @@ import Testing
         }
     }
 
-    @Test("of 100 tries at one account at most 10 reach the hash, and its owner waits a quarter hour at most")
+    @Test(
+        "of 100 tries at one account at most 10 reach the hash, and its owner waits a quarter hour at most"
+    )
     func bruteForce() async throws {
         try await IdentityRig.with { rig in
             try await rig.user("target")
@@ -127,7 +131,8 @@ import Testing
             #expect(ended.withLock { $0.count } == 1)
             #expect(try await rig.events().last == "TOKEN_REUSED")
             // The account itself is not the thief's.
-            #expect(await code { _ = try await rig.authenticate(try await rig.login("amina")) } == nil)
+            #expect(
+                await code { _ = try await rig.authenticate(try await rig.login("amina")) } == nil)
         }
     }
 
@@ -204,7 +209,8 @@ import Testing
         backoff.succeeded(account: "b1", address: "host-1")
     }
 
-    @Test("waits double from a second to a quarter of an hour, and are forgotten after a quiet hour")
+    @Test(
+        "waits double from a second to a quarter of an hour, and are forgotten after a quiet hour")
     func doubling() throws {
         var backoff = LoginBackoff()
         var now = Instant(nanoseconds: 0)

@@ -12,7 +12,10 @@ import Testing
 @Suite struct PasswordTests {
     /// From the test of the reference implementation (P-H-C/phc-winner-argon2, src/test.c, v = 19).
     private static let vectors = [
-        ("password", "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"),
+        (
+            "password",
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+        ),
         (
             "differentpassword",
             "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$C4TWUs9rDEvq7w3+J4umqA32aWKB1+DSiRuBfYxFj94"
@@ -68,7 +71,8 @@ import Testing
         "refuses what is short, long, guessed first, or holds the login name",
         arguments: [
             "", "elevenchars", String(repeating: "x1y2z", count: 30), "Password-1234",
-            "administrator", "aaaaaaaaaaaaaaaa", "121212121212", "my.amina.password", "QwertyUiop12",
+            "administrator", "aaaaaaaaaaaaaaaa", "121212121212", "my.amina.password",
+            "QwertyUiop12",
         ])
     func rules(_ password: String) async throws {
         let name = try #require(LoginID("amina"))

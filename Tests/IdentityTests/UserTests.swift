@@ -15,7 +15,8 @@ import Testing
         return try await rig.authenticate(try await rig.login(first.loginID.rawValue, made))
     }
 
-    @Test("an empty database gets one administrator, with a password that is made and not told twice")
+    @Test(
+        "an empty database gets one administrator, with a password that is made and not told twice")
     func firstAdministrator() async throws {
         try await IdentityRig.with { rig in
             let caller = try await administrator(rig)
@@ -129,7 +130,9 @@ import Testing
         }
     }
 
-    @Test("disabling a user ends its sessions, tokens and streams at once, and elsewhere at the next poll")
+    @Test(
+        "disabling a user ends its sessions, tokens and streams at once, and elsewhere at the next poll"
+    )
     func disabling() async throws {
         try await IdentityRig.with { rig in
             let user = try await rig.user("amina")
@@ -296,7 +299,8 @@ import Testing
     func bounds() async throws {
         try await IdentityRig.with { rig in
             var profile = UserProfile(
-                displayName: String(repeating: "x", count: 201), agency: OrganizationUnit(code: "A"))
+                displayName: String(repeating: "x", count: 201), agency: OrganizationUnit(code: "A")
+            )
             let user = try await rig.user("amina")
             for name in [profile.displayName, "", "a\nb", "a\u{0}b"] {
                 profile.displayName = name

@@ -83,7 +83,8 @@ import Testing
             Self.token(header: Self.header, claims: #"{"a":"\ud800"}"#),
             Self.token(header: Self.header, claims: #"{"a":"\u0000"}"#),
             Self.token(header: Self.header, claims: String(repeating: "[", count: 200)),
-            Self.token(header: Self.header, claims: "{\"a\":\"" + String(repeating: "x", count: 8000)),
+            Self.token(
+                header: Self.header, claims: "{\"a\":\"" + String(repeating: "x", count: 8000)),
             String(repeating: "a", count: 1 << 20),
         ]
         for text in bad {
@@ -173,7 +174,8 @@ extension String {
 
     @Test("reads the example of RFC 7519 §3.1, fractions of seconds included")
     func example() throws {
-        let text = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+        let text =
+            "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
         let bytes = try #require(Base64URL.decode(text.utf8))
         let value = try JSONValue(parsing: bytes)
         #expect(value.members?["iss"] == "joe")

@@ -122,7 +122,9 @@ private struct JSONParser {
             code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
         }
         // A zero byte ends a text for C, and for what stores it.
-        guard code != 0, let scalar = Unicode.Scalar(code) else { throw .malformed("not a character") }
+        guard code != 0, let scalar = Unicode.Scalar(code) else {
+            throw .malformed("not a character")
+        }
         return Array(String(Character(scalar)).utf8)
     }
 

@@ -88,7 +88,8 @@ extension IdentityService {
         accounts.forget(user)
     }
 
-    package func groups(of user: UserID, for caller: Caller) async throws(MarsadError) -> [UserGroup]
+    package func groups(of user: UserID, for caller: Caller) async throws(MarsadError)
+        -> [UserGroup]
     {
         if caller.actor.userID != user { try require(.administerUsers, of: caller) }
         return try await reading { () async throws(DatabaseError) in

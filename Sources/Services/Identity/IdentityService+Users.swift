@@ -248,8 +248,11 @@ extension IdentityService {
 
     private static func check(_ profile: UserProfile) throws(MarsadError) {
         let units = [profile.agency, profile.department, profile.section].compactMap { $0 }
-        let texts = [profile.displayName, profile.fullNameArabic, profile.employeeNumber ?? "",
-            profile.email ?? ""] + units.flatMap { [$0.code, $0.name, $0.nameArabic] }
+        let texts =
+            [
+                profile.displayName, profile.fullNameArabic, profile.employeeNumber ?? "",
+                profile.email ?? "",
+            ] + units.flatMap { [$0.code, $0.name, $0.nameArabic] }
         guard !profile.displayName.isEmpty,
             texts.allSatisfy({ text in
                 text.count <= Limits.textCharacters

@@ -59,13 +59,14 @@ package struct LoginBackoff: Sendable {
         tries[key] = known
     }
 
-    /// Old ones first; where all are new, the one that has waited longest.
+    /// What is old, and where that is not enough the older half at once: one at a time, a flood of names
+    /// would make each of its tries walk the whole table.
     private mutating func forget(at now: Instant) {
         tries = tries.filter { now - $0.value.last <= Limits.triesForgotten }
-        guard tries.count >= Limits.triedNames else { return }
-        if let oldest = tries.min(by: { $0.value.last < $1.value.last }) {
-            tries[oldest.key] = nil
-        }
+        guard tries.count > Limits.triedNames / 2 else { return }
+        let times = tries.values.map(\.last).sorted()
+        let middle = times[times.count / 2]
+        tries = tries.filter { $0.value.last > middle }
     }
 
     /// Of IPv6 the network: one customer has all 2⁶⁴ addresses of it.

@@ -62,7 +62,9 @@ struct LoginSessions: Sendable {
         guard let row, let user = UserID(try row.text("user_id")) else { return .unknown }
         let session = try row.text("session_id")
         if try row.optionalInteger("ended_at") != nil { return .sessionEnded }
-        if try row.optionalInteger("used_at") != nil { return .reused(session: session, user: user) }
+        if try row.optionalInteger("used_at") != nil {
+            return .reused(session: session, user: user)
+        }
         let expiry = min(try row.integer("expires_at"), try row.integer("session_expires_at"))
         return expiry > now.microseconds ? .good(session: session, user: user) : .expired
     }

@@ -33,7 +33,8 @@ package final class Revocations: Sendable {
     /// Whether what was given out then is dead now. In memory: for every request and every link.
     package func isRevoked(user: UserID?, session: String?, issuedAt: WallTime) -> Bool {
         state.withLock { state in
-            let targets = [user.map { .user($0) }, session.map { .session($0) }]
+            let targets =
+                [user.map { .user($0) }, session.map { .session($0) }]
                 as [Revocation.Target?]
             return targets.contains { target in
                 guard let target, let notBefore = state.notBefore[target] else { return false }

@@ -111,14 +111,14 @@ package final class SigningKeys: Sendable {
             throw SecretFileError("\(folder): cannot be read")
         }
         var keys: [Key] = []
-        for name in names.sorted() where name.hasPrefix("signing-") && name.hasSuffix(".pem") {
+        for name in names where name.hasPrefix("signing-") && name.hasSuffix(".pem") {
             let path = folder + "/" + name
             guard let createdAt = Int64(name.dropFirst(8).dropLast(4)),
                 let pem = try SecretFile.read(path)
             else { continue }
             keys.append(try key(path, pem, createdAt: WallTime(microseconds: createdAt)))
         }
-        return keys
+        return keys.sorted { $0.createdAt < $1.createdAt }
     }
 
     private static func key(

@@ -128,7 +128,9 @@ package struct UserStore: Sendable {
     }
 
     func update(_ id: UserID, profile: UserProfile, at now: WallTime) -> Statement {
-        let units = Self.units.flatMap { ["\($0)_code = ?", "\($0)_name = ?", "\($0)_name_arabic = ?"] }
+        let units = Self.units.flatMap {
+            ["\($0)_code = ?", "\($0)_name = ?", "\($0)_name_arabic = ?"]
+        }
         return Statement(
             """
             UPDATE users SET employee_number = ?, display_name = ?, email = ?, full_name_arabic = ?,

@@ -22,6 +22,15 @@ package final class AuditLog: Sendable {
     private struct State {
         var queue: [Request] = []
         var isWriting = false
+        /// The last write failed: what is only noted waits for the next `advance`.
+        var isFailing = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+
+        mutating func endWriting() {
+            isWriting = false
+            for continuation in waiting { continuation.resume() }
+            waiting = []
+        }
         /// The newest row, as far as this process knows.
         var tail: Tail?
         var lost = 0
@@ -89,7 +98,7 @@ package final class AuditLog: Sendable {
             return true
         }
         guard isTaken else { throw MarsadError(.storageUnavailable) }
-        startWriting()
+        if !state.withLock({ $0.isFailing }) { startWriting() }
     }
 
     /// Commits the statements with the event. A missed expectation carries the index of its statement.
@@ -126,6 +135,8 @@ package final class AuditLog: Sendable {
     /// Writes what waits and signs the last head: the end of the program, or of a command.
     package func finish() async {
         await write()
+        // What was being written when this was called may have failed for a reason that is gone.
+        if state.withLock({ !$0.queue.isEmpty }) { await write() }
         let tail: Tail? = state.withLock { state in
             state.tail.flatMap { $0.id > state.headID ? $0 : nil }
         }
@@ -160,13 +171,17 @@ package final class AuditLog: Sendable {
         if starts { Task { await self.writeAll() } }
     }
 
+    /// Returns when nothing is being written any more.
     private func write() async {
-        let starts = state.withLock { state in
-            guard !state.isWriting else { return false }
-            state.isWriting = true
-            return true
+        await withCheckedContinuation { continuation in
+            let starts = state.withLock { state in
+                state.waiting.append(continuation)
+                guard !state.isWriting else { return false }
+                state.isWriting = true
+                return true
+            }
+            if starts { Task { await self.writeAll() } }
         }
-        if starts { await writeAll() }
     }
 
     private func writeAll() async {
@@ -174,8 +189,10 @@ package final class AuditLog: Sendable {
             let result = await append(batch)
             if case .failure = result, batch.contains(where: { $0.completion == nil }) {
                 failures.increment()
-                return giveUp(batch)
+                giveUp(batch)
+                break
             }
+            state.withLock { $0.isFailing = false }
             for request in batch { request.completion?.resume(returning: result) }
         }
     }
@@ -195,7 +212,7 @@ package final class AuditLog: Sendable {
             }
             depth.set(Double(state.queue.count))
             guard let first = state.queue.first else {
-                state.isWriting = false
+                state.endWriting()
                 return nil
             }
             let count =
@@ -212,7 +229,8 @@ package final class AuditLog: Sendable {
         let refused: [Request] = state.withLock { state in
             let all = batch + state.queue
             state.queue = all.filter { $0.completion == nil }
-            state.isWriting = false
+            state.endWriting()
+            state.isFailing = true
             depth.set(Double(state.queue.count))
             return all.filter { $0.completion != nil }
         }

@@ -67,7 +67,9 @@ package struct AuditReporter: Sendable {
     private static let page = 1000
     private static let maxLines = 10_000
 
-    private static let watched: Set<String> = kinds([.viewStarted, .playbackOpened, .snapshotViewed])
+    private static let watched: Set<String> = kinds([
+        .viewStarted, .playbackOpened, .snapshotViewed,
+    ])
     private static let refused: Set<String> = kinds([.loginFailed, .accessDenied, .tokenReused])
     private static let left: Set<String> = kinds([.exported, .clipCreated])
 

@@ -32,11 +32,12 @@ package struct AuditRow: Sendable, Equatable {
         subject = event.subject?.rawValue
         actor = event.actor.description
         self.time = time
-        details = JSONValue.object(
-            event.details.mapValues {
-                .string(String($0.prefix(Limits.auditDetailCharacters)))
-            }
-        ).serialized
+        details =
+            JSONValue.object(
+                event.details.mapValues {
+                    .string(String($0.prefix(Limits.auditDetailCharacters)))
+                }
+            ).serialized
         address = event.origin.address
         userAgent = event.origin.userAgent
         requestID = event.origin.requestID
