@@ -73,6 +73,7 @@ def serve(options, folder, data, segment_seconds):
          # All load comes from one address here.
          "--set", "limits.address_per_second=1000000", "--set", "limits.address_burst=1000000",
          "--set", "limits.connections_per_address=10000",
+         "--set", "limits.requests_per_minute=1000000",
          "--set", f"recording.segment_seconds={segment_seconds}"], folder)
     client = Client(program.ready(60)["url"])
     patience = 60 + options.cameras / 5
