@@ -46,11 +46,16 @@ package struct SQLiteEngine: DatabaseEngine {
         _ statements: [Statement]
     ) async throws(DatabaseError) -> [StatementOutcome] {
         do {
-            return try await pool.write { database in
+            let outcomes = try await pool.write { database in
                 try statements.enumerated().map { index, statement in
                     try Self.run(statement, index: index, in: database)
                 }
             }
+            // Readers name the columns of `*` by the schema that they have read; new ones read it anew.
+            if statements.contains(where: { $0.sql.hasPrefix("ALTER ") }) {
+                pool.invalidateReadOnlyConnections()
+            }
+            return outcomes
         } catch {
             throw Self.mapped(error)
         }
@@ -78,19 +83,15 @@ package struct SQLiteEngine: DatabaseEngine {
     ) throws -> StatementOutcome {
         let prepared = try database.cachedStatement(sql: statement.sql)
         let changesBefore = database.totalChangesCount
+        let columns = Row.Columns(prepared.columnNames)
         let arguments = StatementArguments(statement.values.map(argument))
         var rows: [Row] = []
-        if prepared.columnCount == 0 {
+        if columns.names.isEmpty {
             try prepared.execute(arguments: arguments)
         } else {
             let cursor = try GRDB.Row.fetchCursor(prepared, arguments: arguments)
-            // Named after the first step: only then SQLite notices that another connection has changed
-            // the schema since this one read it, as a migration does, and what `*` stands for.
-            var columns: Row.Columns?
             while let row = try cursor.next() {
-                let named = columns ?? Row.Columns(prepared.columnNames)
-                columns = named
-                rows.append(Row(columns: named, values: row.databaseValues.map(value)))
+                rows.append(Row(columns: columns, values: row.databaseValues.map(value)))
             }
         }
         let changes = database.totalChangesCount - changesBefore

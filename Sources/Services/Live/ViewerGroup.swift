@@ -140,6 +140,10 @@ package final class ViewerGroup {
 
     private func welcome(_ viewer: ViewerStream) {
         viewer.begin(with: window)
+        catchUp(viewer)
+    }
+
+    private func catchUp(_ viewer: ViewerStream) {
         let (all, keyframe) = window.packetsFromStart
         let pace = max(all / Limits.catchUpSteps, keyframe / Limits.keyframeSteps)
         catchUp(viewer, atLeast: max(pace, Limits.packetsPerCatchUp))
