@@ -158,10 +158,8 @@ import WebRTC
         try move(to: .sub, from: .main)
         try play(.sub, isIDR: true)
         let newest = try #require(films[.sub]?.bursts.last)
-        guard
-            case .senderReport(let report) = viewer.stream.senderReport(
-                at: WallTime(microseconds: 0), decodeTime: newest.decodeTime)
-        else { return }
+        let report = viewer.stream.senderReport(
+            at: WallTime(microseconds: 0), decodeTime: newest.decodeTime)
         #expect(report.rtpTime == packets.last?.timestamp)
     }
 

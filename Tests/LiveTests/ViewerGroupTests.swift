@@ -74,7 +74,7 @@ import WebRTC
     }
 
     private func settle() throws {
-        for _ in 0..<800 { try turn(.milliseconds(4)) }
+        for _ in 0..<300 { try turn(.milliseconds(1)) }
     }
 
     @Test("a large unit goes out in parts, and two viewers get all of it")

@@ -38,12 +38,6 @@ package struct BurstWindow: Sendable {
         return Int(Double(bytes) * 8 * 90_000 / Double(ticks))
     }
 
-    /// How many packets a viewer has to be sent who starts now, and those of the keyframe among them.
-    package var packetsFromStart: (all: Int, keyframe: Int) {
-        guard let startFrame, let first = burst(frame: startFrame), let last else { return (0, 0) }
-        return (Int(last.endPacket - first.firstPacket), first.packetCount)
-    }
-
     /// The burst of a frame.
     package func burst(frame: Int64) -> PacketBurst? {
         guard let first = bursts.first, frame >= first.frame, let last, frame <= last.frame else {

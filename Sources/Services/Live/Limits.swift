@@ -16,15 +16,9 @@ enum Limits {
     /// A unit of more packets goes out in parts, so that a keyframe does not overrun a network's queues.
     static let packetsPerPart = 32
     static let pauseBetweenParts = Duration.milliseconds(3)
-    /// What a viewer missed is sent step by step, within about so many steps and its keyframe within so
-    /// many, but no slower than so many packets a step, and faster the longer it takes. All at once, it
-    /// would overrun the queues of small links and the buffers of players, and a loss in it could not
-    /// be made good before they give up.
-    static let pauseInCatchUp = Duration.milliseconds(4)
-    static let catchUpSteps = 250
-    static let keyframeSteps = 25
-    static let packetsPerCatchUp = 2
-    static let stepsPerFasterCatchUp = 64
+    /// Between two parts of what a viewer catches up with. No slower: its times are squeezed, and a player
+    /// that buffers by times (GStreamer) gives packets up as lost that arrive later than those say.
+    static let pauseInCatchUp = Duration.milliseconds(1)
     /// Before a connection that is behind is tried again.
     static let pauseWhenFull = Duration.milliseconds(20)
     /// Units of the past kept for resends beside the present group of pictures.

@@ -144,21 +144,15 @@ package final class ViewerGroup {
     }
 
     private func catchUp(_ viewer: ViewerStream) {
-        let (all, keyframe) = window.packetsFromStart
-        let pace = max(all / Limits.catchUpSteps, keyframe / Limits.keyframeSteps)
-        catchUp(viewer, atLeast: max(pace, Limits.packetsPerCatchUp))
-    }
-
-    private func catchUp(_ viewer: ViewerStream, atLeast packets: Int, step: Int = 0) {
-        let faster = packets + step / Limits.stepsPerFasterCatchUp
         // One that has changed to the other stream meanwhile catches up there.
-        guard viewer.source == source.stream, viewer.catchUp(window, packets: faster)
+        guard viewer.source == source.stream,
+            viewer.catchUp(window, packets: Limits.packetsPerPart)
         else { return }
         let bound = NIOLoopBound((self, viewer), eventLoop: eventLoop)
         let pause = viewer.path.isReady ? Limits.pauseInCatchUp : Limits.pauseWhenFull
         eventLoop.scheduleTask(in: .nanoseconds(pause.saturatingNanoseconds)) {
             let (group, viewer) = bound.value
-            group.catchUp(viewer, atLeast: packets, step: step + 1)
+            group.catchUp(viewer)
         }
     }
 
