@@ -202,6 +202,13 @@ struct TokenForge {
             let twin = try SigningKeys(folder: rig.folder.path + "/keys", world: rig.world)
             #expect(twin.keySet == rig.keys.keySet)
             #expect(twin.currentKeyID == rig.keys.currentKeyID)
+            // What the other one signs with a key of its own making is believed here too.
+            rig.clock.advance(by: .seconds(5))
+            try twin.rotate()
+            let user = try #require(LoginID("amina"))
+            let elsewhere = try await rig.secondService(keys: twin).issueToken(
+                for: user, lifetime: .seconds(60), by: IdentityRig.program)
+            _ = try await rig.authenticate(elsewhere)
         }
     }
 

@@ -110,14 +110,15 @@ final class IdentityRig: Sendable {
     }
 
     /// Another process on the same folder.
-    func secondService() throws -> IdentityService {
+    func secondService(keys: SigningKeys? = nil) throws -> IdentityService {
         let revocations = Revocations(database: engine, world: world)
         return IdentityService(
             IdentityService.Parts(
                 database: engine,
                 audit: AuditLog(
                     database: engine, heads: heads, world: world, pool: pool, registry: registry),
-                tokens: AccessTokens(keys: keys, issuer: "https://marsad.example", world: world),
+                tokens: AccessTokens(
+                    keys: keys ?? self.keys, issuer: "https://marsad.example", world: world),
                 hasher: hasher, revocations: revocations, world: world))
     }
 

@@ -17,6 +17,8 @@ package enum Limits {
     /// A key that signs no more stays published until its last token is long dead.
     static let keyOverlap = Duration.seconds(2 * 24 * 3600)
     static let keyBits = 2048
+    /// Tokens of unknown keys make the folder be read this often at most.
+    static let keyReload = Duration.seconds(5)
 
     static let passwordCharacters = 12...128
     /// At once, each on 19 MiB; more would turn a flood of logins into an attack on the memory.

@@ -23,6 +23,7 @@ package final class SigningKeys: Sendable {
     private let world: World
     /// Oldest first, never empty.
     private let keys: Mutex<[Key]>
+    private let readAt: Mutex<Instant>
 
     /// Opens the folder, and makes the first key in an empty one.
     package init(folder: String, world: World) throws(SecretFileError) {
@@ -42,6 +43,7 @@ package final class SigningKeys: Sendable {
         }
         guard !found.isEmpty else { throw SecretFileError("\(folder): cannot be read") }
         keys = Mutex(found)
+        readAt = Mutex(world.now())
     }
 
     /// The public halves, for `/.well-known/jwks.json`.
@@ -51,7 +53,7 @@ package final class SigningKeys: Sendable {
     package var currentKeyID: String { keys.withLock { $0.last?.parameters.keyID ?? "" } }
 
     /// Makes a new key, which signs from now on, and removes keys whose tokens are all dead. A server
-    /// that runs beside takes it at its next `reload`.
+    /// that runs beside believes it at its first token, and signs with it after its next `reload`.
     package func rotate() throws(SecretFileError) {
         let now = world.wallTime()
         _ = try Self.make(in: folder, at: now)
@@ -84,7 +86,22 @@ package final class SigningKeys: Sendable {
         }
     }
 
+    /// A name that is not known makes the folder be read again, now and then: another process may have
+    /// made a key and signed with it.
     func publicKey(_ keyID: String) -> _RSA.Signing.PublicKey? {
+        if let known = known(keyID) { return known }
+        let now = world.now()
+        let mayRead = readAt.withLock { readAt in
+            guard now - readAt >= Limits.keyReload else { return false }
+            readAt = now
+            return true
+        }
+        guard mayRead else { return nil }
+        try? reload()
+        return known(keyID)
+    }
+
+    private func known(_ keyID: String) -> _RSA.Signing.PublicKey? {
         keys.withLock { $0.first { $0.parameters.keyID == keyID } }?.key.publicKey
     }
 
