@@ -50,7 +50,6 @@ final class IdentityRig: Sendable {
     let hasher: PasswordHasher
     let revocations: Revocations
     let identity: IdentityService
-    let welcomed = Mutex<[LoginID]>([])
 
     var world: World { clock.world }
     /// One for all tests: to find the primes of another takes longer than most of them.
