@@ -99,8 +99,7 @@ extension Routes {
     private func join(_ request: Request, _ context: MarsadRequestContext) async throws -> Response
     {
         let camera = try await camera(context)
-        let reservation = try await services.reservations.check(
-            try request.bearer(upTo: 512), for: camera.id)
+        let reservation = try await reservation(request, for: camera.id)
         let offer = try await self.offer(request)
         let state = await services.node.state(of: camera.id) ?? StreamState()
         guard state.status == .active else {
@@ -176,12 +175,16 @@ extension Routes {
     ) async throws -> (CameraID, session: String, reservation: String) {
         let camera = try await camera(context)
         let session = try context.parameters.require("session")
-        let reservation = try await services.reservations.check(
-            try request.bearer(upTo: 512), for: camera.id)
+        let reservation = try await reservation(request, for: camera.id)
         guard await services.reservations.holds(session, by: reservation) else {
             throw MarsadError(.notFound)
         }
         return (camera.id, session, reservation)
+    }
+
+    /// The reservation whose token the request carries.
+    func reservation(_ request: Request, for camera: CameraID) async throws -> String {
+        try await services.reservations.check(try request.bearer(upTo: 512), for: camera)
     }
 
     func relays(of reservation: String) -> [ICEServer] {

@@ -197,7 +197,7 @@ package struct Routes: Sendable {
         _ request: Request, _ context: MarsadRequestContext
     ) async throws -> Camera {
         let camera = try await camera(context)
-        _ = try await services.reservations.check(try bearer(request), for: camera.id)
+        _ = try await reservation(request, for: camera.id)
         return camera
     }
 

@@ -112,6 +112,7 @@ struct ConfigurationKey: Sendable {
             name: "audit.anchor", defaultValue: "",
             allowed: "a file for the audit log's signed heads, best on another disk",
             isValid: { _ in true }),
+        ConfigurationKey(
             name: "valkey.url", defaultValue: "",
             allowed:
                 "valkey://[user:password@]host[:port][/database][?sentinel=name], without TLS; "
