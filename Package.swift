@@ -141,7 +141,8 @@ let package = Package(
             name: "marsad",
             dependencies: [
                 "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
-                "Identity", "Quota", "Valkey", "Database", "Decoding", "Observability", "Simulation",
+                "Identity", "Quota", "Valkey", "Database", "Decoding", "Observability",
+                "Simulation",
                 "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, nioHTTP1, hummingbird, logging, "Yams", crypto,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),

@@ -12,6 +12,9 @@ package struct Visibility: Hashable, Sendable {
     /// For the program's own work, never for a request.
     package static let everything = Visibility(scopes: [.all])
 
+    /// Of somebody who has not signed in.
+    package static let nothing = Visibility(scopes: [])
+
     package init(scopes: Set<CameraScope>) { self.scopes = scopes }
 
     package var isEverything: Bool { scopes.contains(.all) }

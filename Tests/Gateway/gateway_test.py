@@ -31,10 +31,12 @@ class Server:
     def __init__(self, marsad, folder, *settings):
         self.data = os.path.join(folder, "data")
         os.makedirs(self.data, exist_ok=True)
-        added = subprocess.run(
-            [marsad, "camera", "add", "rtsp://127.0.0.1:9/none", "--name", "None", "--source", "METRO",
-             "--data", self.data], capture_output=True, text=True, check=True)
-        self.camera = added.stdout.strip()
+        self.camera, self.other = (
+            subprocess.run(
+                [marsad, "camera", "add", f"rtsp://127.0.0.1:9/{name}", "--name", name,
+                 "--source", "METRO", "--data", self.data],
+                capture_output=True, text=True, check=True).stdout.strip()
+            for name in ("none", "other"))
         arguments = [marsad, "serve", "--json", "--http-port", "0", "--data", self.data,
                      "--set", "webrtc.port=0"]
         for setting in settings:
@@ -192,10 +194,10 @@ def error_code(body):
         return None
 
 
-def reserve(server):
+def reserve(server, camera=None):
     return Connection(server).request(
         "POST", "/api/v1/stream/reserve", {"Content-Type": "application/json"},
-        json.dumps({"camera_id": server.camera}).encode())
+        json.dumps({"camera_id": camera or server.camera}).encode())
 
 
 def check_headers(server, check):
@@ -367,7 +369,8 @@ def check_messages(server, check):
     check(any(m["type"] == "CAMERA_STATUS" and m["camera_id"] == server.camera for m in told)
           and all(m["seq"] <= first["seq"] for m in told), "it holds the camera", str(told))
     before = time.monotonic()
-    usage = json.loads(reserve(server)[2])["current_usage"]
+    # Another camera than those that a seat was taken of before.
+    usage = json.loads(reserve(server, server.other)[2])["current_usage"]
     update = client.until("AGENCY_LIMIT_UPDATE", source="METRO", current=usage)
     check(time.monotonic() - before < 5 and update["seq"] > first["seq"],
           "a change is told, with a higher number", str(update))
@@ -438,7 +441,8 @@ def check_slow(server, check):
     change(4000)
     grown = server.rss_mb() - before
     check(grown < 8, "100 clients that do not read do not grow the memory", f"{grown:.1f} MB")
-    usage = json.loads(reserve(server)[2])["current_usage"]
+    # Another camera than those that a seat was taken of before.
+    usage = json.loads(reserve(server, server.other)[2])["current_usage"]
     watcher.until("AGENCY_LIMIT_UPDATE", current=usage)
     check(all(client.until("AGENCY_LIMIT_UPDATE", current=usage) for client in slow[:10]),
           "they are told the newest state when they read again")

@@ -133,7 +133,7 @@ extension Caller {
     /// Somebody who was not asked who he is: may do nothing, sees nothing.
     static var unknown: Caller {
         Caller(
-            actor: .anonymous, grants: [], visibility: Visibility(scopes: []),
+            actor: .anonymous, grants: [], visibility: .nothing,
             issuedAt: WallTime(microseconds: 0), expiresAt: WallTime(microseconds: 0))
     }
 

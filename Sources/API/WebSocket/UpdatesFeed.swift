@@ -61,7 +61,8 @@ package struct UpdatesFeed: Sendable {
             }
             hub.publish(
                 .stats(
-                    Dictionary(uniqueKeysWithValues: report.sources.map { ($0.source, $0.current) })))
+                    Dictionary(uniqueKeysWithValues: report.sources.map { ($0.source, $0.current) })
+                ))
             do { try await Task.sleep(for: Self.interval) } catch { return }
         }
     }
