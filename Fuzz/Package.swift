@@ -35,7 +35,7 @@ let package = Package(
         instrumented(
             "RTSP",
             [
-                "Primitives", "SDP", "H26x", nioCore,
+                "Primitives", "RTP", "SDP", "H26x", nioCore,
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
         .systemLibrary(name: "COpenSSL"),

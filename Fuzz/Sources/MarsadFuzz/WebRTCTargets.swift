@@ -159,7 +159,8 @@ func liveSeeds(_ target: FuzzTarget) -> [ByteBuffer] {
             bytes.writeImmutableBuffer(datagram)
         }
         return [bytes]
-    case .h26x, .rtp, .depacketizer, .sdp, .message, .client, .server, .mp4, .token:
+    case .h26x, .h265, .rtp, .depacketizer, .h265Depacketizer, .sdp, .message, .client, .server,
+        .mp4, .token, .resp:
         return []
     }
 }
