@@ -18,7 +18,8 @@ def watch(options, server, url, viewers):
     """One run of the load client, which reads the server's CPU and memory over its own window."""
     say(f"{viewers} viewers for {options.seconds} s")
     done = subprocess.run(
-        [MARSAD, "bench", "live", "--url", url, "--viewers", str(viewers),
+        # Viewers are on machines of their own: here they yield to the server.
+        ["nice", "-n", "10", MARSAD, "bench", "live", "--url", url, "--viewers", str(viewers),
          "--join-rate", str(options.join_rate), "--seconds", str(options.seconds),
          "--server-pid", str(server.child.pid)], capture_output=True, text=True)
     if done.returncode != 0:

@@ -116,7 +116,7 @@ package enum SceneLibrary {
     /// The name carries every setting that shapes the bytes, and a version of the drawing.
     private static func fileName(camera: Int, settings: Settings) -> String {
         let facts =
-            "v2 \(settings.width)x\(settings.height) \(settings.framesPerSecond) "
+            "v3 \(settings.width)x\(settings.height) \(settings.framesPerSecond) "
             + "\(settings.bitsPerSecond) \(settings.gop) \(settings.loopSeconds)"
         var hash = FNV1a()
         hash.combine(ByteBuffer(string: facts))
@@ -143,11 +143,18 @@ package enum SceneLibrary {
         try FileManager.default.moveItem(atPath: temporary, toPath: file)
     }
 
-    /// No B-frames, keyframes at equal distances only, and as many bits a second as asked for.
+    /// No B-frames, keyframes at equal distances, and as many bits a second as asked for. The first
+    /// group of pictures is shorter by a length of the scene's own: cameras are not in step, and all
+    /// their keyframes at one moment would be a load that no city has.
     private static func encoder(camera: Int, _ settings: Settings) -> [String] {
         let rate = String(settings.bitsPerSecond)
         let gop = String(settings.gop)
-        let control = ["-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-g", gop]
+        let turn = Double(camera) * 0.618_033_988_75
+        let first = Int(Double(settings.gop) * (turn - turn.rounded(.down)))
+        let control = [
+            "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-g", gop, "-forced-idr", "1",
+            "-force_key_frames", "expr:eq(n,\(first))",
+        ]
         switch settings.codec {
         case .h264:
             let profile = camera % 2 == 0 ? "high" : "main"
