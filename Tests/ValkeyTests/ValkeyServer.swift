@@ -22,6 +22,8 @@ actor ValkeyServer {
     let port: Int
     private let options: [String]
     private var process: Process?
+    /// Ends when the process has.
+    private var exits = AsyncStream<Void> { $0.finish() }
     private let folder: URL
 
     nonisolated var url: String { "valkey://127.0.0.1:\(port)" }
@@ -44,7 +46,20 @@ actor ValkeyServer {
         return port
     }
 
+    /// Another test may have the port for a moment: a server that was killed leaves it free.
     func start() async throws {
+        for attempt in 1... {
+            do {
+                return try await startOnce()
+            } catch let failure as NotReady {
+                let mayBeTaken = failure.output.isEmpty || failure.output.contains("in use")
+                guard attempt < 40, mayBeTaken else { throw failure }
+                try await Task.sleep(for: .milliseconds(100))
+            }
+        }
+    }
+
+    private func startOnce() async throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.program ?? "")
         process.arguments =
@@ -53,19 +68,20 @@ actor ValkeyServer {
         let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = FileHandle.nullDevice
-        let lines = AsyncStream<Data> { continuation in
-            pipe.fileHandleForReading.readabilityHandler = { handle in
-                let data = handle.availableData
-                if data.isEmpty {
-                    handle.readabilityHandler = nil
-                    continuation.finish()
-                } else {
-                    continuation.yield(data)
-                }
-            }
+        let (lines, line) = AsyncStream.makeStream(of: Data.self)
+        pipe.fileHandleForReading.readabilityHandler = { handle in
+            let data = handle.availableData
+            if data.isEmpty { handle.readabilityHandler = nil } else { line.yield(data) }
+        }
+        let (exits, exit) = AsyncStream.makeStream(of: Void.self)
+        // Not the pipe's end: other children may have inherited it, and it would never come.
+        process.terminationHandler = { _ in
+            exit.finish()
+            line.finish()
         }
         try process.run()
         self.process = process
+        self.exits = exits
         var output = ""
         for await data in lines {
             output += String(decoding: data, as: UTF8.self)
@@ -79,14 +95,14 @@ actor ValkeyServer {
     func resume() { signal(SIGCONT) }
 
     /// As a crash does it.
-    func kill() {
+    func kill() async {
         signal(SIGKILL)
-        process?.waitUntilExit()
+        for await _ in exits {}
         process = nil
     }
 
-    func stop() {
-        if process != nil { kill() }
+    func stop() async {
+        if process != nil { await kill() }
         try? FileManager.default.removeItem(at: folder)
     }
 
