@@ -124,7 +124,7 @@ let package = Package(
             "", "API",
             [
                 "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Quota",
-                "Observability", hummingbird, nioCore, nioHTTP1, logging, crypto,
+                "Identity", "Observability", hummingbird, nioCore, nioHTTP1, logging, crypto,
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),

@@ -64,6 +64,10 @@ extension MarsadError.Code {
         case .forbidden:
             .init(
                 status: 403, english: "You may not do this", arabic: "غير مسموح لك بهذا الإجراء")
+        case .sourceForbidden:
+            .init(
+                status: 403, english: "You may not do this with cameras of {source}",
+                arabic: "غير مسموح لك بهذا الإجراء على كاميرات {source}")
         case .originNotAllowed:
             .init(
                 status: 403, english: "This server is not reached by that name or from that page",

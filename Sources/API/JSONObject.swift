@@ -52,6 +52,10 @@ package struct JSONObject {
         else {
             throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
         }
+        try self.init(object, allowing: keys)
+    }
+
+    private init(_ object: [String: Any], allowing keys: Set<String>) throws(MarsadError) {
         for key in object.keys.sorted() where !keys.contains(key) {
             throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
         }
@@ -75,6 +79,15 @@ package struct JSONObject {
         return text
     }
 
+    func flag(_ key: String) throws(MarsadError) -> Bool? {
+        guard let value = values[key] else { return nil }
+        guard let flag = value as? Bool else {
+            throw MarsadError(
+                .invalidRequest, details: ["key": key, "reason": "true or false is required"])
+        }
+        return flag
+    }
+
     package func integer(_ key: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
         guard let value = values[key] else { return nil }
         return try bounded(value as? Int, in: range, "key", key)
@@ -84,6 +97,31 @@ package struct JSONObject {
     {
         guard let value = values[key] else { return nil }
         return try bounded(value as? Double, in: range, "key", key)
+    }
+
+    func object(
+        _ key: String, allowing keys: Set<String>
+    ) throws(MarsadError) -> JSONObject? {
+        guard let value = values[key] else { return nil }
+        guard let object = value as? [String: Any] else {
+            throw MarsadError(
+                .invalidRequest, details: ["key": key, "reason": "an object is required"])
+        }
+        return try JSONObject(object, allowing: keys)
+    }
+
+    func objects(
+        _ key: String, upTo count: Int, allowing keys: Set<String>
+    ) throws(MarsadError) -> [JSONObject]? {
+        guard let value = values[key] else { return nil }
+        guard let objects = value as? [[String: Any]], objects.count <= count else {
+            throw MarsadError(
+                .invalidRequest,
+                details: ["key": key, "reason": "at most \(count) objects are required"])
+        }
+        var parsed: [JSONObject] = []
+        for object in objects { parsed.append(try JSONObject(object, allowing: keys)) }
+        return parsed
     }
 
     func texts(_ key: String, upTo count: Int) throws(MarsadError) -> [String]? {

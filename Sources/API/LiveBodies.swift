@@ -116,9 +116,14 @@ struct StreamStatsBody: Encodable {
     var total: Total
     var at: String
 
-    init(_ report: SeatReport, viewers: [Source: Int], at: WallTime) {
+    /// - Parameter visibility: what is outside it is neither listed nor counted.
+    init(
+        _ report: SeatReport, seenBy visibility: Visibility, viewers: [Source: Int], at: WallTime
+    ) {
+        let seen = visibility.sources
+        let visible = report.sources.filter { seen?.contains($0.source) ?? true }
         let usage = Dictionary(
-            report.sources.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
+            visible.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
         sources = Set(usage.keys).union(viewers.keys).sorted().map {
             Line(
                 source: $0.rawValue, nameEn: report.limits.nameEnglish(of: $0),
@@ -126,7 +131,9 @@ struct StreamStatsBody: Encodable {
                 limit: usage[$0]?.limit, viewers: viewers[$0] ?? 0)
         }
         total = Total(
-            current: report.total, limit: report.limits.total,
+            current: visibility.isEverything
+                ? report.total : visible.map(\.current).reduce(0, +),
+            limit: visibility.isEverything ? report.limits.total : nil,
             viewers: viewers.values.reduce(0, +))
         self.at = at.description
     }

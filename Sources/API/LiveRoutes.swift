@@ -25,44 +25,63 @@ extension Routes {
     // MARK: Reservations
 
     func streams(_ group: RouteGroup) {
-        group.post("reserve", .permission(.viewCamera)) { request, _ in
-            try await reserve(request)
+        group.post("reserve", .permission(.viewCamera)) { request, context in
+            try await reserve(request, context.caller)
         }
         group.post("heartbeat/:id", .permission(.viewCamera)) { _, context in
-            let id = try context.parameters.require("id")
-            let (reservation, left) = try await services.reservations.heartbeat(id)
-            return try jsonResponse(HeartbeatBody(reservation, left))
+            try await heartbeat(try context.parameters.require("id"), context.caller)
         }
         group.delete("release/:id", .permission(.viewCamera)) { _, context in
-            await services.reservations.release(try context.parameters.require("id"))
+            try await services.reservations.release(
+                try context.parameters.require("id"), by: context.caller)
             return Response(status: .noContent)
         }
-        group.get("stats", .permission(.viewCamera)) { _, _ in try await stats() }
+        group.get("stats", .permission(.viewCamera)) { _, context in
+            try await stats(context.caller.visibility)
+        }
     }
 
-    private func reserve(_ request: Request) async throws -> Response {
+    private func reserve(_ request: Request, _ caller: Caller) async throws -> Response {
         var request = request
         let wanted = try ReserveRequest(parsing: try await request.collectJSON())
-        let camera = try await camera(wanted.cameraID)
+        let camera = try await camera(wanted.cameraID, for: caller, to: .viewCamera)
         let reservation = try await services.reservations.reserve(
-            camera.id, source: camera.source, quality: wanted.quality, duration: wanted.duration)
+            camera.id, source: camera.source, quality: wanted.quality, duration: wanted.duration,
+            by: caller)
+        try await confirm(caller) {
+            try await services.reservations.release(reservation.id, by: caller)
+        }
         return try jsonResponse(
             ReservationBody(reservation, relays: relays(of: reservation.id)),
             status: .created)
     }
 
-    private func stats() async throws -> Response {
+    /// Whoever may not watch any more (a camera that moved, a group that was changed) does not go on.
+    private func heartbeat(_ id: String, _ caller: Caller) async throws -> Response {
+        let (reservation, left) = try await services.reservations.heartbeat(id, by: caller)
+        do {
+            _ = try await camera(reservation.cameraID, for: caller, to: .viewCamera)
+        } catch let error as MarsadError {
+            try await services.reservations.release(id, by: caller)
+            throw error
+        } catch {
+            // The database is away: who watches goes on.
+        }
+        return try jsonResponse(HeartbeatBody(reservation, left))
+    }
+
+    private func stats(_ visibility: Visibility) async throws -> Response {
         try jsonResponse(
             StreamStatsBody(
-                await services.quota.report(), viewers: try await viewersBySource(),
-                at: services.world.wallTime()))
+                await services.quota.report(), seenBy: visibility,
+                viewers: try await viewersBySource(visibility), at: services.world.wallTime()))
     }
 
     /// Connected viewers; a source whose cameras nobody watches has 0.
-    func viewersBySource() async throws -> [Source: Int] {
+    func viewersBySource(_ visibility: Visibility) async throws -> [Source: Int] {
         let viewers = await services.node.viewers()
         var bySource: [Source: Int] = [:]
-        for camera in try await services.cameras.all() {
+        for camera in try await services.cameras.all(visibility) {
             bySource[camera.source, default: 0] += viewers[camera.id] ?? 0
         }
         return bySource
@@ -71,11 +90,11 @@ extension Routes {
     // MARK: WHEP
 
     func whep(_ group: RouteGroup) {
-        discovery(group, ":id/whep") { context in _ = try await camera(context) }
+        discovery(group, ":id/whep")
         group.post(":id/whep", .reservation) { request, context in try await join(request, context)
         }
         group.get(":id/clock", .permission(.viewCamera)) { _, context in
-            let camera = try await camera(context)
+            let camera = try await camera(context, to: .viewCamera)
             guard let clock = await services.node.liveClock(of: camera.id) else {
                 throw MarsadError(.cameraUnavailable, details: ["camera_id": camera.id.rawValue])
             }
@@ -98,8 +117,7 @@ extension Routes {
 
     private func join(_ request: Request, _ context: MarsadRequestContext) async throws -> Response
     {
-        let camera = try await camera(context)
-        let reservation = try await reservation(request, for: camera.id)
+        let (camera, reservation) = try await seated(request, context)
         let offer = try await self.offer(request)
         let state = await services.node.state(of: camera.id) ?? StreamState()
         guard state.status == .active else {
@@ -173,18 +191,23 @@ extension Routes {
     private func session(
         _ request: Request, _ context: MarsadRequestContext
     ) async throws -> (CameraID, session: String, reservation: String) {
-        let camera = try await camera(context)
         let session = try context.parameters.require("session")
-        let reservation = try await reservation(request, for: camera.id)
+        let (camera, reservation) = try await seated(request, context)
         guard await services.reservations.holds(session, by: reservation) else {
             throw MarsadError(.notFound)
         }
         return (camera.id, session, reservation)
     }
 
-    /// The reservation whose token the request carries.
-    func reservation(_ request: Request, for camera: CameraID) async throws -> String {
-        try await services.reservations.check(try request.bearer(upTo: 512), for: camera)
+    /// The camera of the path, and the reservation for it whose token the request carries. Watching by
+    /// HLS takes a seat as watching by WebRTC does.
+    func seated(
+        _ request: Request, _ context: MarsadRequestContext
+    ) async throws -> (Camera, reservation: String) {
+        let token = try request.bearer(upTo: 512)
+        let holder = try await services.reservations.holder(of: token)
+        let camera = try await camera(context.cameraID(), for: holder.visibility)
+        return (camera, try await services.reservations.check(token, for: camera.id))
     }
 
     func relays(of reservation: String) -> [ICEServer] {
@@ -204,20 +227,15 @@ extension Routes {
     }
 
     /// What may be asked of an endpoint and of its sessions without a token: OPTIONS, GET, and HEAD,
-    /// which says what is spoken here (WHEP draft, discovery). `find` throws where there is no endpoint.
-    func discovery(
-        _ group: RouteGroup, _ endpoint: String,
-        _ find: @escaping @Sendable (MarsadRequestContext) async throws -> Void
-    ) {
-        let sessions: @Sendable (MarsadRequestContext) async throws -> Void = { _ in }
-        for (path, find) in [(endpoint, find), (endpoint + "/:session", sessions)] {
+    /// which says what is spoken here (WHEP draft, discovery). Whether there is such a camera is not said
+    /// to somebody who is not known.
+    func discovery(_ group: RouteGroup, _ endpoint: String) {
+        for path in [endpoint, endpoint + "/:session"] {
             group.on(.options, path, .open) { _, _ in preflight() }
-            group.get(path, .open) { _, context in
-                try await find(context)
-                return Response(status: .noContent, headers: Self.shared)
+            group.get(path, .open) { _, _ in
+                Response(status: .noContent, headers: Self.shared)
             }
-            group.on(.head, path, .open) { _, context in
-                try await find(context)
+            group.on(.head, path, .open) { _, _ in
                 var headers = Self.shared
                 headers[.contentType] = Self.descriptionType
                 return Response(status: .ok, headers: headers)

@@ -34,7 +34,7 @@ extension Routes {
             var dependencies: [Dependency]
         }
         let begun = services.world.now()
-        let isUp = (try? await services.cameras.all()) != nil
+        let isUp = (try? await services.cameras.all(.everything)) != nil
         let milliseconds = (services.world.now() - begun).inSeconds * 1000
         let database = Dependency(
             name: "database", status: isUp ? "ok" : "failed", latencyMs: milliseconds)
@@ -47,7 +47,7 @@ extension Routes {
         let states = await services.node.states()
         var counts: [String: Int] = [:]
         // A lost database must not blind whoever looks for the reason: the last counts stay.
-        for camera in (try? await services.cameras.all()) ?? [] {
+        for camera in (try? await services.cameras.all(.everything)) ?? [] {
             for status in StreamStatus.allCases {
                 counts[camera.source.rawValue + "\n" + status.rawValue, default: 0] += 0
             }
@@ -61,7 +61,7 @@ extension Routes {
                 labels: ["source": parts[0], "status": parts[1]]
             ).set(Double(count))
         }
-        for (source, count) in (try? await viewersBySource()) ?? [:] {
+        for (source, count) in (try? await viewersBySource(.everything)) ?? [:] {
             services.registry.gauge(
                 "cctv_stream_viewers", help: "Connected live viewers.",
                 labels: ["source": source.rawValue]

@@ -10,7 +10,7 @@ import Primitives
 
 extension Routes {
     func whip(_ group: RouteGroup) {
-        discovery(group, ":id/whip") { context in _ = try await published(context) }
+        discovery(group, ":id/whip")
         group.post(":id/whip", .publishing) { request, context in
             try await publish(request, context)
         }
@@ -43,9 +43,10 @@ extension Routes {
             relays: relays(of: answer.sessionID))
     }
 
-    /// A camera that publishes; any other has nothing at this address.
+    /// A camera that publishes; any other has nothing at this address. It comes with a token of its own
+    /// and acts for nobody.
     private func published(_ context: MarsadRequestContext) async throws -> Camera {
-        let camera = try await camera(context)
+        let camera = try await camera(context.cameraID(), for: .everything)
         guard camera.origin == .whip else { throw MarsadError(.notFound) }
         return camera
     }

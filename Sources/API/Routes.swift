@@ -4,6 +4,7 @@
 package import Domain
 import HTTPTypes
 import Hummingbird
+package import Identity
 package import Ingest
 package import Live
 package import Logging
@@ -30,15 +31,17 @@ package struct APIServices: Sendable {
     package var version: String
     package var settings: GatewaySettings
     package var hub: UpdatesHub
-    /// Tells who a bearer is; `nil` while the only caller is this machine itself.
-    package var authenticate: Authenticator?
+    package var identity: IdentityService
+    /// `nil` where no identity system has a secret to sign its events with.
+    package var webhook: IAMWebhook?
 
     package init(
         world: World, cameras: CameraStore, node: any CameraNode, catalog: RecordingCatalog,
         playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
         quota: QuotaService, relays: TURNServers, thumbnails: Thumbnails,
         registry: MetricsRegistry, logger: Logger, version: String,
-        settings: GatewaySettings, hub: UpdatesHub, authenticate: Authenticator?
+        settings: GatewaySettings, hub: UpdatesHub, identity: IdentityService,
+        webhook: IAMWebhook?
     ) {
         self.world = world
         self.cameras = cameras
@@ -55,13 +58,13 @@ package struct APIServices: Sendable {
         self.version = version
         self.settings = settings
         self.hub = hub
-        self.authenticate = authenticate
+        self.identity = identity
+        self.webhook = webhook
     }
 }
 
 /// Registers every route.
 package struct Routes: Sendable {
-    private static let longestTimeline = Duration.seconds(31 * 86_400)
     let services: APIServices
     let tickets: SocketTickets
 
@@ -74,16 +77,23 @@ package struct Routes: Sendable {
     package func table() -> RouteTable {
         let limiter = RequestLimiter(
             world: services.world, settings: services.settings, registry: services.registry)
+        let identity = services.identity
         let table = RouteTable(
             Admission(
                 world: services.world, settings: services.settings,
-                authenticate: services.authenticate, limiter: limiter, tickets: tickets,
-                answers: IdempotentAnswers(world: services.world)))
+                authenticate: { bearer, origin throws(MarsadError) in
+                    try await identity.authenticate(bearer.reveal(), from: origin)
+                }, limiter: limiter, tickets: tickets,
+                answers: IdempotentAnswers(world: services.world),
+                refusals: RefusalLog(world: services.world, auditing: identity.auditing)))
         table.router.middlewares.add(
             Gateway(
                 world: services.world, registry: services.registry, logger: services.logger,
                 settings: services.settings, limiter: limiter))
         operations(table)
+        authentication(table)
+        administration(table)
+        audit(table)
         cameras(table.group("api/v1/cameras"))
         live(table.group("api/v1/live"))
         whep(table.group("api/v1/live"))
@@ -95,16 +105,29 @@ package struct Routes: Sendable {
         return table
     }
 
-    /// Ends what was opened with rights that have ended: sockets, and tickets for them.
-    package func revoke(_ revocation: Revocation) {
+    /// Ends what was opened with rights that have ended: sockets and tickets for them, live viewing and
+    /// playback.
+    package func revoke(_ revocation: Revocation) async {
         tickets.revoke(revocation)
         services.hub.revoke(revocation)
+        await services.reservations.revoke(revocation)
+        await services.playback.revoke(revocation)
+    }
+
+    /// Throws SESSION_REVOKED where the caller's rights ended while something was being opened with
+    /// them: `revoke` may have come too early to end it.
+    func confirm(_ caller: Caller, else end: () async throws -> Void) async throws {
+        guard services.identity.revocations.isRevoked(caller) else { return }
+        try await end()
+        throw MarsadError(.sessionRevoked)
     }
 
     // MARK: Cameras
 
     private func cameras(_ group: RouteGroup) {
-        group.get("", .permission(.viewCamera)) { request, _ in try await listCameras(request) }
+        group.get("", .permission(.viewCamera)) { request, context in
+            try await listCameras(request, context.caller)
+        }
         group.get(":id", .permission(.viewCamera)) { _, context in
             let camera = try await camera(context)
             let state = await services.node.state(of: camera.id)
@@ -115,13 +138,13 @@ package struct Routes: Sendable {
         }
     }
 
-    private func listCameras(_ request: Request) async throws -> Response {
+    private func listCameras(_ request: Request, _ caller: Caller) async throws -> Response {
         let query = try Query(request, allowing: ["source", "status", "q", "limit", "offset"])
         let limit = try query.integer("limit", in: 1...500) ?? 100
         let offset = try query.integer("offset", in: 0...1_000_000) ?? 0
         let states = await services.node.states()
         let words = query["q"]?.lowercased()
-        let all = try await services.cameras.all().map {
+        let all = try await services.cameras.all(caller.visibility).map {
             CameraBody($0, states[$0.id] ?? StreamState())
         }.filter { camera in
             (query["source"].map { $0 == camera.source } ?? true)
@@ -141,7 +164,7 @@ package struct Routes: Sendable {
     {
         let query = try Query(request, allowing: ["width"])
         let width = try query.integer("width", in: 16...3840)
-        let camera = try await camera(context)
+        let camera = try await camera(context, to: .viewCamera)
         guard
             let picture = try await services.thumbnails.snapshot(
                 of: camera.id, width: width, at: services.world.wallTime())
@@ -155,23 +178,43 @@ package struct Routes: Sendable {
         return jpeg(picture, headers)
     }
 
-    private func jpeg(_ picture: Thumbnail, _ headers: HTTPFields) -> Response {
+    func jpeg(_ picture: Thumbnail, _ headers: HTTPFields) -> Response {
         var headers = headers
         headers[.contentType] = "image/jpeg"
         headers[.cacheControl] = "no-store"
         return Response(status: .ok, headers: headers, body: .init(byteBuffer: picture.jpeg))
     }
 
-    func camera(_ context: MarsadRequestContext) async throws -> Camera {
-        guard let id = context.parameters.get("id").flatMap({ CameraID($0) }) else {
-            throw MarsadError(.cameraNotFound)
-        }
-        return try await camera(id)
+    /// The camera of the path, where the caller may know of it.
+    private func camera(_ context: MarsadRequestContext) async throws -> Camera {
+        try await camera(context.cameraID(), for: context.caller.visibility)
     }
 
-    func camera(_ id: CameraID) async throws -> Camera {
-        guard let camera = try await services.cameras.camera(id) else {
+    /// The same, where he may do this with it as well.
+    func camera(
+        _ context: MarsadRequestContext, to action: Permission.Action
+    ) async throws -> Camera {
+        try await camera(context.cameraID(), for: context.caller, to: action)
+    }
+
+    func camera(_ id: CameraID, for visibility: Visibility) async throws -> Camera {
+        guard let camera = try await services.cameras.camera(id, visibility) else {
             throw MarsadError(.cameraNotFound)
+        }
+        return camera
+    }
+
+    func camera(
+        _ id: CameraID, for caller: Caller, to action: Permission.Action
+    ) async throws -> Camera {
+        let camera = try await camera(id, for: caller.visibility)
+        guard caller.may(action, on: camera) else {
+            throw MarsadError(
+                .sourceForbidden,
+                details: [
+                    "camera_id": id.rawValue, "source": camera.source.rawValue,
+                    "permission": action.rawValue,
+                ])
         }
         return camera
     }
@@ -180,11 +223,11 @@ package struct Routes: Sendable {
 
     private func live(_ group: RouteGroup) {
         group.get(":id/hls/index.m3u8", .reservation, isMedia: true) { request, context in
-            let camera = try await seated(request, context)
+            let (camera, _) = try await seated(request, context)
             return playlist(try await services.live.playlist(of: camera.id))
         }
         group.get(":id/hls/:segment/:name", .reservation, isMedia: true) { request, context in
-            let camera = try await seated(request, context)
+            let (camera, _) = try await seated(request, context)
             let segment = try context.parameters.require("segment")
             let name = try context.parameters.require("name")
             return video(
@@ -192,96 +235,28 @@ package struct Routes: Sendable {
         }
     }
 
-    /// Watching by HLS takes a seat as watching by WebRTC does.
-    private func seated(
-        _ request: Request, _ context: MarsadRequestContext
-    ) async throws -> Camera {
-        let camera = try await camera(context)
-        _ = try await reservation(request, for: camera.id)
-        return camera
-    }
-
-    private func playlist(_ text: String) -> Response {
+    func playlist(_ text: String) -> Response {
         Response(
             status: .ok,
             headers: [.contentType: "application/vnd.apple.mpegurl", .cacheControl: "no-store"],
             body: .init(byteBuffer: ByteBuffer(string: text)))
     }
 
-    private func video(_ bytes: ByteBuffer) -> Response {
+    func video(_ bytes: ByteBuffer) -> Response {
         Response(
             status: .ok,
             headers: [.contentType: "video/mp4", .cacheControl: "private, max-age=600"],
             body: .init(byteBuffer: bytes))
     }
+}
 
-    // MARK: Playback
-
-    private func playback(_ group: RouteGroup) {
-        group.post("prepare", .permission(.viewPlayback)) { request, _ in
-            var request = request
-            let body = try await request.collectJSON()
-            let wanted = try PrepareRequest(parsing: body)
-            _ = try await camera(wanted.cameraID)
-            return try jsonResponse(
-                PlaybackBody(try await services.playback.prepare(wanted.cameraID, wanted.range)))
+extension MarsadRequestContext {
+    /// The camera of the path; what is no camera's id is none.
+    func cameraID() throws(MarsadError) -> CameraID {
+        guard let id = parameters.get("id").flatMap({ CameraID($0) }) else {
+            throw MarsadError(.cameraNotFound)
         }
-        group.get("status/:session", .permission(.viewPlayback)) { _, context in
-            let session = try context.parameters.require("session")
-            return try jsonResponse(PlaybackBody(try await services.playback.status(session)))
-        }
-        group.get("playlist/:name", .signedLink, isMedia: true) { request, context in
-            let name = try context.parameters.require("name")
-            guard name.hasSuffix(".m3u8") else { throw MarsadError(.notFound) }
-            return playlist(
-                try await services.playback.playlist(
-                    String(name.dropLast(5)), token: try token(request)))
-        }
-        group.get("segment/:session/:name", .signedLink, isMedia: true) { request, context in
-            let session = try context.parameters.require("session")
-            let name = try context.parameters.require("name")
-            return video(
-                try await services.playback.media(session, name: name, token: try token(request)))
-        }
-        group.get("timeline", .permission(.viewPlayback)) { request, _ in
-            try await timeline(request)
-        }
-        group.get("thumbnail", .permission(.viewPlayback), isMedia: true) { request, _ in
-            try await thumbnail(request)
-        }
-    }
-
-    private func token(_ request: Request) throws -> String {
-        guard let token = try Query(request, allowing: ["token"])["token"] else {
-            throw MarsadError(.invalidSignature)
-        }
-        return token
-    }
-
-    private func timeline(_ request: Request) async throws -> Response {
-        let query = try Query(
-            request, allowing: ["camera_id", "start_time", "end_time", "resolution_seconds"])
-        let camera = try await camera(try query.cameraID())
-        let resolution = try query.integer("resolution_seconds", in: 1...86_400) ?? 1
-        guard
-            let range = TimeRange(
-                start: try query.time("start_time"), end: try query.time("end_time")),
-            range.end - range.start <= Self.longestTimeline
-        else { throw MarsadError(.invalidTimeRange) }
-        let timeline = Timeline(
-            spans: try await services.catalog.spans(camera.id, range),
-            gaps: try await services.catalog.gaps(camera.id, range), range: range,
-            resolution: .seconds(resolution))
-        return try jsonResponse(TimelineBody(camera.id, timeline))
-    }
-
-    private func thumbnail(_ request: Request) async throws -> Response {
-        let query = try Query(request, allowing: ["camera_id", "at", "width"])
-        let camera = try await camera(try query.cameraID())
-        let picture = try await services.thumbnails.thumbnail(
-            of: camera.id, at: try query.time("at"),
-            width: try query.integer("width", in: 16...3840))
-        return jpeg(picture, [.frameTime: picture.wallTime.description])
+        return id
     }
 }
 

@@ -15,6 +15,7 @@ package struct MarsadError: Error, Sendable, Equatable {
         case invalidCredentials = "INVALID_CREDENTIALS"
         case sessionRevoked = "SESSION_REVOKED"
         case forbidden = "FORBIDDEN"
+        case sourceForbidden = "SOURCE_FORBIDDEN"
         case userDisabled = "USER_DISABLED"
         case originNotAllowed = "ORIGIN_NOT_ALLOWED"
         case addressNotAllowed = "IP_NOT_ALLOWED"

@@ -121,7 +121,7 @@ struct CameraCommand: AsyncParsableCommand {
         func run() async throws {
             let folder = try await DataFolder.open(
                 try options.configuration().text("data"), world: .system, exclusive: false)
-            let lines = try await folder.cameras.all().map {
+            let lines = try await folder.cameras.all(.everything).map {
                 Line(
                     id: $0.id.rawValue, source: $0.source.rawValue, name: $0.name,
                     origin: $0.origin.rawValue, recording_mode: $0.recordingMode.rawValue)

@@ -55,8 +55,8 @@ struct ConfigurationKey: Sendable {
     static let all: [ConfigurationKey] = [
         ConfigurationKey(
             name: "http.host", defaultValue: "127.0.0.1",
-            allowed: "a loopback address, until accounts exist (127.0.0.1, ::1 or localhost)",
-            isValid: { isLoopback($0) }),
+            allowed: "an address of this machine, such as 127.0.0.1, ::1, localhost or 0.0.0.0",
+            isValid: { isLoopback($0) || isAddress($0) }),
         number("http.port", 8080, 0...65_535),
         networks("http.trusted_proxies", ""),
         networks("http.operations_networks", "127.0.0.0/8,::1/128"),
@@ -100,6 +100,15 @@ struct ConfigurationKey: Sendable {
         number("recording.segment_seconds", 300, 2...3600),
         number("recording.sync_seconds", 5, 1...60),
         number("retention.days", 30, 1...3650),
+        // Empty: by `http.host`, once that is known.
+        ConfigurationKey(
+            name: "auth.required", defaultValue: "",
+            allowed: "on or off; off only while http.host is a loopback address",
+            isValid: { ["on", "off"].contains($0) }),
+        ConfigurationKey(
+            name: "auth.webhook_secret", defaultValue: "",
+            allowed: "at least 32 bytes, shared with the identity system that sends events",
+            isValid: { $0.isEmpty || $0.utf8.count >= 32 }, isSecret: true),
         ConfigurationKey(
             name: "auth.issuer", defaultValue: "marsad",
             allowed: "the name of this installation in its tokens, up to 200 characters",
@@ -159,7 +168,11 @@ struct ConfigurationKey: Sendable {
             && !text.contains("*")
     }
 
-    private static func isLoopback(_ host: String) -> Bool {
+    private static func isAddress(_ host: String) -> Bool {
+        AddressBlock(host + "/32") != nil || AddressBlock(host + "/128") != nil
+    }
+
+    static func isLoopback(_ host: String) -> Bool {
         host == "localhost" || host == "::1"
             || (host.hasPrefix("127.") && AddressBlock(host + "/32") != nil)
     }
@@ -201,6 +214,22 @@ struct Configuration {
         for (name, value) in flags {
             try refuseOutsideEnvironment(name, origin: "flag")
             try set(name, value, origin: "flag")
+        }
+        try decideWhoMustSignIn()
+    }
+
+    /// Whoever reaches the loopback address is on this machine; from anywhere else people sign in.
+    private mutating func decideWhoMustSignIn() throws {
+        let host = text("http.host")
+        let isLocal = ConfigurationKey.isLoopback(host)
+        if text("auth.required").isEmpty {
+            values["auth.required"] = (isLocal ? "off" : "on", "default")
+        }
+        guard isLocal || text("auth.required") == "on" else {
+            throw ConfigurationError(
+                description:
+                    "\(values["auth.required"]?.origin ?? ""): auth.required is \"off\" and "
+                    + "http.host is \"\(host)\"; allowed: on, or a loopback address")
         }
     }
 

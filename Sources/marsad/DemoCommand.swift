@@ -16,6 +16,7 @@ struct Demo: AsyncParsableCommand {
 
     @OptionGroup var options: ServerOptions
     @Option(help: "How many cameras (environment MARSAD_DEMO_CAMERAS; 9).") var cameras: Int?
+    @Flag(help: "Let nobody in but accounts, which are made and shown.") var accounts = false
     @Option(help: "Port of the simulated cameras; 0 takes a free one.") var rtspPort = 0
 
     private static let limits =
@@ -40,11 +41,12 @@ struct Demo: AsyncParsableCommand {
 
     func run() async throws {
         let loopback = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8"
-        let configuration = try options.configuration(
-            overrides: [
-                "ingest.camera_networks": loopback, "limits.sources": Self.limits,
-                "limits.total": "500",
-            ])
+        var overrides = [
+            "ingest.camera_networks": loopback, "limits.sources": Self.limits,
+            "limits.total": "500",
+        ]
+        if accounts { overrides["auth.required"] = "on" }
+        let configuration = try options.configuration(overrides: overrides)
         if options.printConfig { return print(configuration.printed) }
         let environment = ProcessInfo.processInfo.environment
         let count = try wantedCameras(environment["MARSAD_DEMO_CAMERAS"])
@@ -63,8 +65,9 @@ struct Demo: AsyncParsableCommand {
         let port = try await server.start()
         try await register(count, port: port, in: folder, world: world)
         try await runServer(
-            configuration, folder: folder, world: world, rtspURL: "rtsp://127.0.0.1:\(port)",
-            json: options.json)
+            configuration, folder: folder, world: world,
+            demonstration: Demonstration(
+                rtspURL: "rtsp://127.0.0.1:\(port)", hasAccounts: accounts), json: options.json)
         await server.stop()
         try await group.shutdownGracefully()
     }
@@ -98,12 +101,12 @@ struct Demo: AsyncParsableCommand {
                 id: id, name: place.english + suffix, nameArabic: place.arabic + suffix,
                 source: source, address: Redacted(address), subAddress: Redacted(address + "/sub"),
                 createdAt: now + .microseconds(number))
-            if let known = try await folder.cameras.camera(id) {
+            if let known = try await folder.cameras.camera(id, .everything) {
                 camera.createdAt = known.createdAt
             }
             try await folder.cameras.put(camera)
         }
-        for camera in try await folder.cameras.all()
+        for camera in try await folder.cameras.all(.everything)
         where camera.id.rawValue.hasPrefix(Self.idPrefix) && !wanted.contains(camera.id) {
             _ = try await folder.cameras.remove(camera.id, at: now)
         }

@@ -4,7 +4,7 @@
 import API
 
 extension Configuration {
-    /// From `http.*` and `limits.*`.
+    /// From `http.*`, `limits.*` and `auth.required`.
     var gatewaySettings: GatewaySettings {
         var settings = GatewaySettings()
         settings.requestsPerMinute = number("limits.requests_per_minute")
@@ -19,6 +19,8 @@ extension Configuration {
         settings.corsOrigins = Set(ConfigurationKey.list(text("http.cors_origins")))
         settings.allowedHosts = Set(
             ConfigurationKey.list(text("http.allowed_hosts")).map { $0.lowercased() })
+        settings.isLoopbackOnly = ConfigurationKey.isLoopback(text("http.host"))
+        settings.isTokenRequired = text("auth.required") == "on"
         return settings
     }
 }

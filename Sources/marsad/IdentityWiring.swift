@@ -14,6 +14,8 @@ struct IdentityWiring: Sendable {
     let audit: AuditLog
     let keys: SigningKeys
     let heads: AuditHeadFile
+    /// `nil` without a secret.
+    let webhook: IAMWebhook?
 
     /// Keys and heads are files of the data folder, unless `audit.anchor` names another place for the
     /// heads. A key file that others may read ends the program with 2.
@@ -29,6 +31,7 @@ struct IdentityWiring: Sendable {
         } catch {
             throw ConfigurationError(description: error.description)
         }
+        webhook = IAMWebhook(secret: Redacted(configuration.text("auth.webhook_secret")))
         audit = AuditLog(
             database: folder.database, heads: heads, world: world, pool: writer,
             registry: registry)

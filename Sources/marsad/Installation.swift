@@ -120,7 +120,8 @@ struct Installation: Service {
         for pool in [spool, readers, decoders, resolver] { pool.start() }
         hub = UpdatesHub(
             world: world, registry: registry,
-            eventLoops: Array(MultiThreadedEventLoopGroup.singleton.makeIterator()))
+            eventLoops: Array(MultiThreadedEventLoopGroup.singleton.makeIterator()),
+            isRevoked: people.identity.revocations.isRevoked)
         let segmentDuration = Duration.seconds(configuration.number("recording.segment_seconds"))
         let shared = RecordingShared(
             world: world, dataFolder: folder.path, segmentDuration: segmentDuration, pool: spool,
@@ -156,9 +157,10 @@ struct Installation: Service {
             configuration: configuration, database: folder.database, world: world,
             registry: registry, logger: logger, eventLoop: eventLoops[0])
         self.seats = seats
-        let reservations = StreamReservations(world: world, seats: seats.quota.gate) {
-            _ = await live.close($0)
-        }
+        let auditing = people.audit.auditing
+        let reservations = StreamReservations(
+            world: world, seats: seats.quota.gate, auditing: auditing
+        ) { _ = await live.close($0) }
         self.reservations = reservations
         await seats.quota.setPreemptionHandler { await reservations.preempt($0) }
         ingest = IngestService(
@@ -218,7 +220,8 @@ struct Installation: Service {
             nearest: { id, time in try await index.nearest(to: time, of: id) })
         playback = PlaybackService(
             world: world, catalog: catalog, node: node,
-            signer: LinkSigner(key: world.secureRandomBytes(32), keyID: "1"), registry: registry)
+            signer: LinkSigner(key: world.secureRandomBytes(32), keyID: "1"), auditing: auditing,
+            registry: registry)
     }
 
     /// The HTTP server over this installation's parts.
@@ -232,8 +235,9 @@ struct Installation: Service {
             live: hls, reservations: reservations, quota: seats.quota, relays: relays,
             thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version, settings: settings, hub: hub,
-            authenticate: nil)
+            identity: people.identity, webhook: people.webhook)
         let routes = Routes(services)
+        people.identity.revocations.onRevocation { await routes.revoke($0) }
         var application = Application(
             router: routes.table().router, server: routes.server(),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
@@ -316,7 +320,7 @@ struct Installation: Service {
     private func followCameras() async {
         var assigned: [CameraID: Camera] = [:]
         while !Task.isCancelled {
-            if let cameras = try? await folder.cameras.all() {
+            if let cameras = try? await folder.cameras.all(.everything) {
                 let changed = cameras.filter { assigned[$0.id] != $0 }
                 await assign(changed)
                 for camera in changed { assigned[camera.id] = camera }

@@ -43,7 +43,8 @@ struct FolderOptions: ParsableArguments {
 struct ServerOptions: ParsableArguments {
     @OptionGroup var folder: FolderOptions
     @Option(help: "The HTTP port; 0 takes a free one.") var httpPort: String?
-    @Option(help: "The HTTP address (loopback, until accounts exist).") var httpHost: String?
+    @Option(help: "The HTTP address; people sign in where it is not a loopback address.")
+    var httpHost: String?
     @Flag(help: "Print every key, its value and where it came from, and stop.") var printConfig =
         false
 
@@ -59,19 +60,38 @@ struct ServerOptions: ParsableArguments {
     }
 }
 
+/// What `demo` has beside the server: its cameras' address and its accounts.
+struct Demonstration {
+    /// An account to try, with its password: shown at each start, and good until the next.
+    struct Account: Encodable {
+        var login_id: String
+        var password: String
+        var role: String
+    }
+
+    var rtspURL: String
+    var hasAccounts: Bool
+}
+
 /// The ready line of the command line contract.
-func announceReady(url: String, rtspURL: String?, json: Bool) {
+func announceReady(
+    url: String, rtspURL: String?, accounts: [Demonstration.Account]? = nil, json: Bool
+) {
     struct Ready: Encodable {
         var ready = true
         var url: String
         var rtsp_url: String?
-        var accounts: [String]?
+        var accounts: [Demonstration.Account]?
     }
     guard json else {
-        FileHandle.standardError.write(Data("Marsad is ready: \(url)\n".utf8))
+        var text = "Marsad is ready: \(url)\n"
+        for account in accounts ?? [] {
+            text += "  \(account.login_id)  \(account.password)  (\(account.role))\n"
+        }
+        FileHandle.standardError.write(Data(text.utf8))
         return
     }
-    let ready = Ready(url: url, rtsp_url: rtspURL, accounts: rtspURL == nil ? nil : [])
+    let ready = Ready(url: url, rtsp_url: rtspURL, accounts: accounts)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     if let line = try? encoder.encode(ready) {
@@ -81,7 +101,8 @@ func announceReady(url: String, rtspURL: String?, json: Bool) {
 
 /// Runs the server of a data folder until it is asked to stop.
 func runServer(
-    _ configuration: Configuration, folder: DataFolder, world: World, rtspURL: String?, json: Bool
+    _ configuration: Configuration, folder: DataFolder, world: World,
+    demonstration: Demonstration?, json: Bool
 ) async throws {
     // With --json stdout carries the ready line, so logs go beside it, to stderr.
     let sink = LogSink(descriptor: json ? 2 : 1)
@@ -98,15 +119,22 @@ func runServer(
             description: "webrtc.port is \(configuration.text("webrtc.port")); "
                 + "allowed: a free port (\(error))")
     }
-    if rtspURL == nil { try await installation.people.refuseDemoAccounts() }
-    try await installation.people.prepare(configuration)
+    let people = installation.people
+    if demonstration == nil { try await people.refuseDemoAccounts() }
+    try await people.prepare(configuration)
+    let accounts =
+        demonstration?.hasAccounts == true
+        ? try await DemoAccounts.make(by: people.identity, world: world)
+        : demonstration.map { _ in [] }
     let host = configuration.text("http.host")
     let application = installation.application(
         host: host, port: configuration.number("http.port"),
         settings: configuration.gatewaySettings
     ) { port in
         let shownHost = host.contains(":") ? "[\(host)]" : host
-        announceReady(url: "http://\(shownHost):\(port)", rtspURL: rtspURL, json: json)
+        announceReady(
+            url: "http://\(shownHost):\(port)", rtspURL: demonstration?.rtspURL,
+            accounts: accounts, json: json)
     }
     defer { sink.flush() }
     do {
@@ -129,6 +157,6 @@ struct Serve: AsyncParsableCommand {
         let folder = try await DataFolder.open(
             configuration.text("data"), world: world, exclusive: true)
         try await runServer(
-            configuration, folder: folder, world: world, rtspURL: nil, json: options.json)
+            configuration, folder: folder, world: world, demonstration: nil, json: options.json)
     }
 }

@@ -41,13 +41,17 @@ private struct Rig {
     let loop = EmbeddedEventLoop()
     let hub: UpdatesHub
     let now = WallTime(microseconds: 1_800_000_000_000_000)
+    /// Somebody whose rights ended a moment ago.
+    static let shutOut = UserID("00000000-0000-4000-8000-000000000009")
 
     init() {
         let now = now
         let world = World(
             now: { Instant(nanoseconds: 0) }, wallTime: { now }, random: { 4 },
             secureRandomBytes: { [UInt8](repeating: 7, count: $0) })
-        hub = UpdatesHub(world: world, registry: MetricsRegistry(), eventLoops: [loop])
+        hub = UpdatesHub(
+            world: world, registry: MetricsRegistry(), eventLoops: [loop],
+            isRevoked: { $0.actor.userID == Self.shutOut })
     }
 
     func client(_ caller: Caller, topics: Set<UpdateTopic> = []) throws -> (
@@ -220,6 +224,15 @@ private func subscribe(_ topics: String) -> ByteBuffer {
         #expect(ending.closure == .unauthorized)
         #expect(staying.closure == nil)
         #expect(program.closure == nil)
+    }
+
+    @Test("a socket whose caller's rights ended while it was being opened is closed at once")
+    func endedBefore() throws {
+        let rig = Rig()
+        let (_, late) = try rig.client(
+            rig.caller([.all], user: Rig.shutOut), topics: Set(UpdateTopic.allCases))
+        #expect(late.closure == .unauthorized)
+        #expect(late.take().isEmpty)
     }
 }
 

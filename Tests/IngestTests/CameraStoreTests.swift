@@ -38,7 +38,7 @@ import Testing
             let store = CameraStore(database: engine, instanceKey: Self.key)
             var camera = try camera()
             try await store.put(camera)
-            #expect(try await store.camera(camera.id) == camera)
+            #expect(try await store.camera(camera.id, .everything) == camera)
             camera.name = "New name"
             camera.folderID = FolderID("gates")
             camera.address = Redacted("rtsp://10.0.0.2/")
@@ -48,7 +48,7 @@ import Testing
             camera.retentionDays = nil
             camera.updatedAt = WallTime(microseconds: 2000)
             try await store.put(camera)
-            #expect(try await store.all() == [camera])
+            #expect(try await store.all(.everything) == [camera])
         }
     }
 
@@ -61,13 +61,38 @@ import Testing
             camera.address = Redacted("")
             camera.publishTokenHash = PublishToken.hash(Redacted("secret"))
             try await store.put(camera)
-            #expect(try await store.camera(camera.id) == camera)
+            #expect(try await store.camera(camera.id, .everything) == camera)
             let row = try await engine.query(
                 Statement("SELECT origin, rtsp_url, publish_token_sha256 FROM cameras")
             ).first
             #expect(try row?.text("origin") == "WHIP")
             #expect(try row?.optionalText("rtsp_url") == nil)
             #expect(try row?.text("publish_token_sha256") == camera.publishTokenHash)
+        }
+    }
+
+    @Test("a camera that may not be known of does not exist")
+    func visibility() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            let (metro, bus) = (try #require(Source("METRO")), try #require(Source("BUS")))
+            let gates = try #require(FolderID("gates"))
+            var cameras = try (1...3).map { try camera($0, createdAt: Int64($0)) }
+            cameras[1].folderID = gates
+            cameras[2].source = bus
+            for camera in cameras { try await store.put(camera) }
+            for (scopes, seen) in [
+                ([.source(metro)], [0, 1]), ([.folder(metro, gates)], [1]),
+                ([.source(bus), .folder(metro, gates)], [1, 2]), ([.all], [0, 1, 2]),
+                ([.folder(bus, gates)], []), ([], []),
+            ] as [(Set<CameraScope>, [Int])] {
+                let visibility = Visibility(scopes: scopes)
+                #expect(try await store.all(visibility) == seen.map { cameras[$0] })
+                for (index, camera) in cameras.enumerated() {
+                    let found = try await store.camera(camera.id, visibility)
+                    #expect(found == (seen.contains(index) ? camera : nil))
+                }
+            }
         }
     }
 
@@ -78,7 +103,7 @@ import Testing
             for (last, time) in [(3, Int64(30)), (1, 20), (2, 10)] {
                 try await store.put(try camera(last, createdAt: time))
             }
-            let names = try await store.all().map(\.name)
+            let names = try await store.all(.everything).map(\.name)
             #expect(names == ["Gate '2'", "Gate '1'", "Gate '3'"])
         }
     }
@@ -91,11 +116,11 @@ import Testing
             let now = WallTime(microseconds: 5000)
             try await store.put(camera)
             #expect(try await store.remove(camera.id, at: now))
-            #expect(try await store.camera(camera.id) == nil)
-            #expect(try await store.all().isEmpty)
+            #expect(try await store.camera(camera.id, .everything) == nil)
+            #expect(try await store.all(.everything).isEmpty)
             #expect(try await !store.remove(camera.id, at: now))
             try await store.put(camera)
-            #expect(try await store.all() == [camera])
+            #expect(try await store.all(.everything) == [camera])
         }
     }
 
@@ -130,7 +155,7 @@ import Testing
             try await store.put(try camera(2))
             let other = CameraStore(
                 database: engine, instanceKey: [UInt8](repeating: 8, count: 32))
-            await #expect(throws: (any Error).self) { try await other.all() }
+            await #expect(throws: (any Error).self) { try await other.all(.everything) }
             try await engine.execute(
                 Statement(
                     """
@@ -139,7 +164,7 @@ import Testing
                     """,
                     [.text(try camera(1).id.rawValue), .text(try camera(2).id.rawValue)]))
             let moved = try camera(2).id
-            await #expect(throws: (any Error).self) { try await store.camera(moved) }
+            await #expect(throws: (any Error).self) { try await store.camera(moved, .everything) }
         }
     }
 
@@ -150,7 +175,9 @@ import Testing
             let camera = try camera()
             try await store.put(camera)
             try await engine.execute(Statement("UPDATE cameras SET sub_rtsp_url = rtsp_url"))
-            await #expect(throws: (any Error).self) { try await store.camera(camera.id) }
+            await #expect(throws: (any Error).self) {
+                try await store.camera(camera.id, .everything)
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ extension InteropTests {
                     ["recording.segment_seconds", "\"0\"", "2", "3600"]
                 ),
                 ("retention.days=soon", ["retention.days", "\"soon\"", "3650"]),
-                ("http.host=0.0.0.0", ["http.host", "\"0.0.0.0\"", "loopback"]),
+                ("http.host=camera.example", ["http.host", "\"camera.example\"", "127.0.0.1"]),
                 (
                     "ingest.camera_networks=lan",
                     ["camera_networks", "\"lan\"", "10.0.0.0/8"]

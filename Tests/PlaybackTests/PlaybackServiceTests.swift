@@ -53,15 +53,19 @@ struct BlankNode: CameraNode {
             var segments: [Segment] = []
             var lookUps = 0
             var wholeSegments = 0
+            var events: [AuditEvent] = []
         }
         private let state = Mutex(State())
 
         init(_ segments: [Segment]) { state.withLock { $0.segments = segments } }
 
+        var events: [AuditEvent] { state.withLock { $0.events } }
         var lookUps: Int { state.withLock { $0.lookUps } }
         var wholeSegments: Int { state.withLock { $0.wholeSegments } }
 
         func move(to second: Int64) { state.withLock { $0.second = second } }
+
+        private func tell(_ event: AuditEvent) { state.withLock { $0.events.append(event) } }
 
         func service() -> PlaybackService {
             let world = World(
@@ -94,12 +98,17 @@ struct BlankNode: CameraNode {
                         return state.segments.first { $0.id == id && $0.cameraID == camera }
                     }
                 }, gaps: { _, _ in [] }, nearest: { _, _ in (nil, nil) })
+            let auditing = Auditing(
+                record: { event throws(MarsadError) in self.tell(event) },
+                note: { event throws(MarsadError) in self.tell(event) })
             return PlaybackService(
                 world: world, catalog: catalog, node: BlankNode(),
                 signer: LinkSigner(key: [UInt8](repeating: 1, count: 32), keyID: "1"),
-                registry: MetricsRegistry())
+                auditing: auditing, registry: MetricsRegistry())
         }
     }
+
+    private let viewer = Caller.program("viewer")
 
     /// A link of a playlist, taken apart.
     private struct Link {
@@ -125,7 +134,7 @@ struct BlankNode: CameraNode {
     }
 
     private func playlist(_ service: PlaybackService, _ range: TimeRange) async throws -> String {
-        let prepared = try await service.prepare(Rows.cameraID(), range)
+        let prepared = try await service.prepare(Rows.cameraID(), range, by: viewer)
         let link = try Link(prepared.playlistPath)
         return try await service.playlist(link.session, token: link.token)
     }
@@ -150,7 +159,7 @@ struct BlankNode: CameraNode {
     func day() async throws {
         let rig = Rig(try recording(hours: 24))
         let service = rig.service()
-        let prepared = try await service.prepare(Rows.cameraID(), Rows.range(0, 86_400))
+        let prepared = try await service.prepare(Rows.cameraID(), Rows.range(0, 86_400), by: viewer)
         #expect(rig.wholeSegments == 0)
         let link = try Link(prepared.playlistPath)
         let text = try await service.playlist(link.session, token: link.token)
@@ -226,7 +235,7 @@ struct BlankNode: CameraNode {
     func expiry() async throws {
         let rig = Rig(try recording(hours: 1))
         let service = rig.service()
-        let prepared = try await service.prepare(Rows.cameraID(), Rows.range(0, 60))
+        let prepared = try await service.prepare(Rows.cameraID(), Rows.range(0, 60), by: viewer)
         let path = try Link(prepared.playlistPath)
         let text = try await service.playlist(path.session, token: path.token)
         let link = try #require(try media(text).first)
@@ -239,13 +248,15 @@ struct BlankNode: CameraNode {
         #expect(try await code(service, link.session, link.name, link.token) == nil)
         rig.move(to: 2200)
         // Somebody else's request makes room; the link is still known to have been one.
-        _ = try await service.prepare(Rows.cameraID(), Rows.range(0, 60))
+        _ = try await service.prepare(Rows.cameraID(), Rows.range(0, 60), by: viewer)
         rig.move(to: 2300)
         #expect(try await code(service, link.session, link.name, link.token) == .linkExpired)
         #expect(try await code(service, link.session, link.name, "1.9.00") == .invalidSignature)
-        await #expect(throws: MarsadError(.linkExpired)) { try await service.status(link.session) }
+        await #expect(throws: MarsadError(.linkExpired)) {
+            try await service.status(link.session, by: viewer)
+        }
         rig.move(to: 90_000)
-        _ = try await service.prepare(Rows.cameraID(), Rows.range(0, 60))
+        _ = try await service.prepare(Rows.cameraID(), Rows.range(0, 60), by: viewer)
         #expect(try await code(service, link.session, link.name, link.token) == .notFound)
     }
 
@@ -261,15 +272,48 @@ struct BlankNode: CameraNode {
         #expect(try await code(service, link.session, link.name, link.token) == .linkExpired)
     }
 
+    @Test("a session is its holder's, is told to the audit log, and ends with its holder's rights")
+    func holders() async throws {
+        let rig = Rig(try recording(hours: 1))
+        let service = rig.service()
+        let user = try #require(UserID("00000000-0000-4000-9000-000000000001"))
+        let person = Caller(
+            actor: .user(user), sessionID: "s", grants: [], visibility: .everything,
+            issuedAt: WallTime(microseconds: 1), expiresAt: WallTime(microseconds: .max))
+        let range = try Rows.range(0, 60)
+        let prepared = try await service.prepare(Rows.cameraID(), range, by: person)
+        let session = prepared.sessionID
+        #expect(rig.events.map(\.kind) == [.playbackOpened])
+        #expect(rig.events.first?.actor == person.actor)
+        #expect(rig.events.first?.details["session_id"] == session)
+        #expect(try await service.status(session, by: person).sessionID == session)
+        await #expect(throws: MarsadError(.notFound)) {
+            try await service.status(session, by: viewer)
+        }
+        let link = try Link(prepared.playlistPath)
+        for (target, time) in [
+            (Revocation.Target.session("t"), Int64(2)), (.user(user), 0),
+        ] {
+            await service.revoke(Revocation(target, notBefore: WallTime(microseconds: time)))
+            _ = try await service.playlist(session, token: link.token)
+        }
+        await service.revoke(Revocation(.user(user), notBefore: WallTime(microseconds: 1)))
+        await #expect(throws: MarsadError(.linkExpired)) {
+            try await service.playlist(session, token: link.token)
+        }
+    }
+
     @Test("sessions are bounded, and those that expired make room")
     func bound() async throws {
         let rig = Rig(try recording(hours: 1))
         let service = rig.service()
         let id = try Rows.cameraID()
         let range = try Rows.range(0, 60)
-        for _ in 0..<10_000 { _ = try await service.prepare(id, range) }
-        await #expect(throws: MarsadError(.overloaded)) { try await service.prepare(id, range) }
+        for _ in 0..<10_000 { _ = try await service.prepare(id, range, by: viewer) }
+        await #expect(throws: MarsadError(.overloaded)) {
+            try await service.prepare(id, range, by: viewer)
+        }
         rig.move(to: 1801)
-        for _ in 0..<3 { _ = try await service.prepare(id, range) }
+        for _ in 0..<3 { _ = try await service.prepare(id, range, by: viewer) }
     }
 }

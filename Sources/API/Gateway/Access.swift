@@ -18,6 +18,8 @@ package enum Access: Hashable, Sendable {
     case publishing
     /// A signature in the address, which the handler checks.
     case signedLink
+    /// A signature of the body, which the handler checks.
+    case signedBody
     /// A person who is signed in, or a program of this machine.
     case caller
     /// The same, by WebSocket: a browser cannot send a header with it.
@@ -29,7 +31,7 @@ package enum Access: Hashable, Sendable {
     /// Whether the handler finds an authenticated caller in its context.
     package var hasCaller: Bool {
         switch self {
-        case .open, .operations, .reservation, .publishing, .signedLink: false
+        case .open, .operations, .reservation, .publishing, .signedLink, .signedBody: false
         case .caller, .socket, .permission: true
         }
     }
@@ -37,7 +39,8 @@ package enum Access: Hashable, Sendable {
 
 /// Tells who a bearer is; throws what the contract says of bad tokens.
 package typealias Authenticator =
-    @Sendable (_ bearer: Redacted<String>) async throws(MarsadError) -> Caller
+    @Sendable (_ bearer: Redacted<String>, _ origin: RequestOrigin) async throws(MarsadError) ->
+    Caller
 
 typealias RouteHandler = @Sendable (Request, MarsadRequestContext) async throws -> Response
 
@@ -72,11 +75,16 @@ package final class RouteTable {
         let isRepeatable = method == .post && access.hasCaller
         router.on(path, method: method) { request, context -> Response in
             var context = context
-            context.caller = try await admission.admit(request, context, access, isMedia: isMedia)
-            guard isRepeatable, let key = request.headers[.idempotencyKey] else {
-                return try await handler(request, context)
+            do {
+                try await admission.admit(request, &context, access, isMedia: isMedia)
+                guard isRepeatable, let key = request.headers[.idempotencyKey] else {
+                    return try await handler(request, context)
+                }
+                return try await admission.answers.answer(key, request, context, handler)
+            } catch let error as MarsadError where access.hasCaller {
+                admission.refusals.tell(error, request, context, route: path.description)
+                throw error
             }
-            return try await admission.answers.answer(key, request, context, handler)
         }
     }
 
@@ -122,6 +130,10 @@ struct RouteGroup {
 
     func delete(_ path: String, _ access: Access, _ handler: @escaping RouteHandler) {
         on(.delete, path, access, handler)
+    }
+
+    func put(_ path: String, _ access: Access, _ handler: @escaping RouteHandler) {
+        on(.put, path, access, handler)
     }
 
     func patch(_ path: String, _ access: Access, _ handler: @escaping RouteHandler) {

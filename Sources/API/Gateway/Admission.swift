@@ -13,21 +13,22 @@ struct Admission: Sendable {
 
     let world: World
     let settings: GatewaySettings
-    let authenticate: Authenticator?
+    let authenticate: Authenticator
     let limiter: RequestLimiter
     let tickets: SocketTickets
     let answers: IdempotentAnswers
+    let refusals: RefusalLog
 
-    /// The caller, or `unknown` where the route asks for none.
+    /// Puts the caller into the context, where the route asks for one.
     func admit(
-        _ request: Request, _ context: MarsadRequestContext, _ access: Access, isMedia: Bool
-    ) async throws -> Caller {
+        _ request: Request, _ context: inout MarsadRequestContext, _ access: Access, isMedia: Bool
+    ) async throws {
         guard isMedia else {
             try limiter.count(context.address)
-            return try await check(request, context, access, isMedia: isMedia)
+            return try await check(request, &context, access, isMedia: isMedia)
         }
         do {
-            return try await check(request, context, access, isMedia: isMedia)
+            try await check(request, &context, access, isMedia: isMedia)
         } catch {
             // Guessing tokens is counted wherever it is tried.
             try limiter.count(context.address)
@@ -36,45 +37,42 @@ struct Admission: Sendable {
     }
 
     private func check(
-        _ request: Request, _ context: MarsadRequestContext, _ access: Access, isMedia: Bool
-    ) async throws -> Caller {
+        _ request: Request, _ context: inout MarsadRequestContext, _ access: Access, isMedia: Bool
+    ) async throws {
         switch access {
-        case .open, .reservation, .publishing, .signedLink:
-            return .unknown
+        case .open, .reservation, .publishing, .signedLink, .signedBody: break
         case .operations:
             guard settings.operationsNetworks.contains(where: context.address.isIn) else {
                 throw MarsadError(.addressNotAllowed)
             }
-            return .unknown
         case .caller, .socket, .permission:
-            var caller = try await self.caller(request, isSocket: access == .socket)
-            caller.origin = RequestOrigin(
-                address: context.address.text, userAgent: request.headers[.userAgent] ?? "",
-                requestID: context.requestID)
+            let origin = context.origin(of: request)
+            var caller = try await self.caller(request, origin, isSocket: access == .socket)
+            caller.origin = origin
+            context.caller = caller
             if !isMedia, let user = caller.actor.userID { try limiter.count(user) }
             if case .permission(let action) = access, !caller.mayAnywhere(action) {
                 throw MarsadError(.forbidden, details: ["permission": action.rawValue])
             }
-            return caller
         }
     }
 
-    private func caller(_ request: Request, isSocket: Bool) async throws -> Caller {
+    private func caller(
+        _ request: Request, _ origin: RequestOrigin, isSocket: Bool
+    ) async throws -> Caller {
         if isSocket {
             switch try SocketCredential(request.headers[.webSocketProtocol]) {
             case .ticket(let ticket): return try tickets.redeem(ticket)
-            case .bearer(let token): return try await caller(token)
+            case .bearer(let token): return try await authenticate(token, origin)
             case nil: break
             }
         }
-        // Without accounts only this machine's loopback address is listened on.
-        guard authenticate != nil else { return .program("local") }
-        return try await caller(Redacted(try request.bearer(upTo: Self.tokenBytes)))
-    }
-
-    private func caller(_ token: Redacted<String>) async throws -> Caller {
-        guard let authenticate else { return .program("local") }
-        return try await authenticate(token)
+        // Who reaches the loopback address is on this machine; a token that is shown counts there, too.
+        if !settings.isTokenRequired, request.headers[.authorization] == nil {
+            return .program("local")
+        }
+        let token = Redacted(try request.bearer(upTo: Self.tokenBytes))
+        return try await authenticate(token, origin)
     }
 }
 

@@ -23,6 +23,13 @@ package struct MarsadRequestContext: RequestContext {
         coreContext = .init(source: source)
         channel = source.channel
     }
+
+    /// For back-off and for the audit log.
+    func origin(of request: Request) -> RequestOrigin {
+        RequestOrigin(
+            address: address.text, userAgent: request.headers[.userAgent] ?? "",
+            requestID: requestID)
+    }
 }
 
 extension HTTPField.Name {

@@ -28,6 +28,8 @@ package struct GatewaySettings: Sendable {
     /// where it listens on that.
     package var allowedHosts: Set<String> = []
     package var isLoopbackOnly = true
+    /// Whether who shows no token is refused; otherwise he is this machine itself.
+    package var isTokenRequired = false
     /// Whether clients come by TLS.
     package var isSecure = false
 

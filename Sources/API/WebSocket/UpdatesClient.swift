@@ -75,6 +75,8 @@ package final class UpdatesClient: SocketEndpoint {
         self.socket = socket
         shard.enter(self)
         hub.metrics.clients.add(1)
+        // Ended between the request and now.
+        if hub.isRevoked(caller) { return socket.close(.unauthorized) }
         woke()
         if !topics.isEmpty { sendSnapshot() }
     }

@@ -42,7 +42,7 @@ package struct UpdatesFeed: Sendable {
         var known: [CameraID: Camera] = [:]
         while !Task.isCancelled {
             // While the database does not answer, the cameras are those of before.
-            let present = try? await cameras.all()
+            let present = try? await cameras.all(.everything)
             let all = present ?? Array(known.values)
             let states = await node.states()
             for camera in all {

@@ -26,10 +26,16 @@ package final class UpdatesHub: Sendable {
     private let state = Mutex(State())
     let world: World
     let metrics: UpdatesMetrics
+    /// Whether a caller's rights have ended; asked once a client is where `revoke` would find it.
+    let isRevoked: @Sendable (Caller) -> Bool
 
     /// - Parameter eventLoops: every loop that a socket may be on.
-    package init(world: World, registry: MetricsRegistry, eventLoops: [any EventLoop]) {
+    package init(
+        world: World, registry: MetricsRegistry, eventLoops: [any EventLoop],
+        isRevoked: @escaping @Sendable (Caller) -> Bool
+    ) {
         self.world = world
+        self.isRevoked = isRevoked
         metrics = UpdatesMetrics(registry)
         shards = eventLoops.map { loop in
             Shard(

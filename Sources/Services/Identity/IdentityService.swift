@@ -53,8 +53,12 @@ package final class IdentityService: Sendable {
 
     var world: World { parts.world }
     package var revocations: Revocations { parts.revocations }
+    /// How the audit log is told.
+    package var auditing: Auditing { parts.audit.auditing }
     /// The public keys, for `/.well-known/jwks.json`.
     package var keySet: KeySet { parts.tokens.keys.keySet }
+    /// The same as the text of a JWK set (RFC 7517 §5).
+    package var publishedKeys: String { keySet.serialized }
 
     package init(_ parts: Parts) {
         self.parts = parts

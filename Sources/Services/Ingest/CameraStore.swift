@@ -62,18 +62,31 @@ package struct CameraStore: Sendable {
                 [.integer(now.microseconds), .text(id.rawValue)])) > 0
     }
 
-    /// All cameras, in the order in which they were added.
-    package func all() async throws -> [Camera] {
-        try await database.query(
-            Statement("SELECT * FROM cameras WHERE deleted_at IS NULL ORDER BY created_at, id")
-        ).map(camera)
+    /// The cameras that may be known of, in the order in which they were added.
+    package func all(_ visibility: Visibility) async throws -> [Camera] {
+        try await cameras(visibility, "deleted_at IS NULL", [])
     }
 
-    package func camera(_ id: CameraID) async throws -> Camera? {
-        try await database.query(
-            Statement(
-                "SELECT * FROM cameras WHERE id = ? AND deleted_at IS NULL", [.text(id.rawValue)])
-        ).first.map(camera)
+    /// `nil` where there is none that may be known of.
+    package func camera(_ id: CameraID, _ visibility: Visibility) async throws -> Camera? {
+        try await cameras(visibility, "deleted_at IS NULL AND id = ?", [.text(id.rawValue)]).first
+    }
+
+    private func cameras(
+        _ visibility: Visibility, _ condition: String, _ values: [DatabaseValue]
+    ) async throws -> [Camera] {
+        var condition = condition
+        var values = values
+        if let sources = visibility.sources {
+            guard !sources.isEmpty else { return [] }
+            // Coarser than the visibility: what is surely outside is not even unsealed.
+            let marks = Array(repeating: "?", count: sources.count).joined(separator: ", ")
+            condition += " AND source IN (\(marks))"
+            values += sources.map { .text($0.rawValue) }
+        }
+        return try await database.query(
+            Statement("SELECT * FROM cameras WHERE \(condition) ORDER BY created_at, id", values)
+        ).map(camera).filter { visibility.allows($0) }
     }
 
     private func camera(_ row: Row) throws -> Camera {

@@ -12,6 +12,8 @@ package struct StreamReservation: Sendable {
     package var source: Source
     /// What its viewers are shown.
     package var quality: StreamQuality
+    /// Who watches: the only one who may keep it or give it back.
+    package var holder: Caller
     package var expiresAt: WallTime
     /// Of its source, when it was granted.
     package var usage: SourceUsage
@@ -25,6 +27,7 @@ package struct StreamReservation: Sendable {
 package actor StreamReservations {
     private let world: World
     private let seats: SeatGate
+    private let auditing: Auditing
     private let close: @Sendable (String) async -> Void
     private var reservations: [String: StreamReservation] = [:]
     private var byToken: [String: String] = [:]
@@ -37,18 +40,21 @@ package actor StreamReservations {
 
     /// - Parameter close: ends the session of a viewer whose reservation ended.
     package init(
-        world: World, seats: SeatGate, close: @escaping @Sendable (String) async -> Void
+        world: World, seats: SeatGate, auditing: Auditing,
+        close: @escaping @Sendable (String) async -> Void
     ) {
         self.world = world
         self.seats = seats
+        self.auditing = auditing
         self.close = close
     }
 
     package static var heartbeatInterval: Duration { Limits.heartbeatInterval }
 
+    /// Throws STORAGE_UNAVAILABLE where it cannot be told to the audit log either.
     package func reserve(
         _ cameraID: CameraID, source: Source, quality: StreamQuality = .auto, duration: Duration?,
-        priority: SeatPriority = .normal
+        priority: SeatPriority = .normal, by holder: Caller
     ) async throws(MarsadError) -> StreamReservation {
         guard reservations.count + asked < Limits.reservations else {
             throw MarsadError(.overloaded, details: ["retry_after": "2"])
@@ -59,12 +65,25 @@ package actor StreamReservations {
         let usage = try await seats.take(
             SeatRequest(
                 reservation: id, cameraID: cameraID, source: source, priority: priority))
+        do {
+            try auditing.note(
+                AuditEvent(
+                    .viewStarted, by: holder,
+                    details: [
+                        "camera_id": cameraID.rawValue, "source": source.rawValue,
+                        "reservation_id": id,
+                    ]))
+        } catch {
+            await seats.giveBack(id)
+            throw error
+        }
         let now = world.now()
         let token = world.secureRandomBytes(24).hex
         let length = min(duration ?? Limits.reservation, Limits.reservation)
         let reservation = StreamReservation(
             id: id, token: Redacted(token), cameraID: cameraID, source: source, quality: quality,
-            expiresAt: world.wallTime() + length, usage: usage, expires: now + length,
+            holder: holder, expiresAt: world.wallTime() + length, usage: usage,
+            expires: now + length,
             last: duration.map { now + min($0, Limits.longestReservation) })
         reservations[reservation.id] = reservation
         byToken[token] = reservation.id
@@ -73,10 +92,12 @@ package actor StreamReservations {
 
     /// Prolongs a reservation; answers how long it now lasts.
     package func heartbeat(
-        _ id: String
+        _ id: String, by caller: Caller
     ) async throws(MarsadError) -> (StreamReservation, Duration) {
         let now = world.now()
-        guard var reservation = reservations[id], reservation.expires > now else {
+        guard var reservation = reservations[id], reservation.holder.actor == caller.actor,
+            reservation.expires > now
+        else {
             guard preempted[id] != nil else { throw MarsadError(.reservationNotFound) }
             throw MarsadError(.reservationNotFound, details: ["reason": "PREEMPTED"])
         }
@@ -89,10 +110,25 @@ package actor StreamReservations {
         return (reservation, left)
     }
 
-    /// Gives a reservation back and ends what was watched with it. Twice is harmless.
-    package func release(_ id: String) async {
+    /// Gives a reservation back and ends what was watched with it. Twice is harmless; another's is
+    /// RESERVATION_NOT_FOUND.
+    package func release(_ id: String, by caller: Caller) async throws(MarsadError) {
+        guard let reservation = reservations[id] else { return }
+        guard reservation.holder.actor == caller.actor else {
+            throw MarsadError(.reservationNotFound)
+        }
         guard let gone = remove(id) else { return }
-        await end(gone)
+        await end(gone, .released)
+    }
+
+    /// Ends what somebody watches whose rights have ended.
+    package func revoke(_ revocation: Revocation) async {
+        let until = world.now() + Limits.expiredTokenMemory
+        for id in reservations.values.filter({ revocation.ends($0.holder) }).map(\.id).sorted() {
+            guard let gone = remove(id) else { continue }
+            expired[gone.token.reveal()] = until
+            await end(gone, .revoked)
+        }
     }
 
     /// Ends reservations whose seats were taken away for somebody more urgent.
@@ -102,18 +138,28 @@ package actor StreamReservations {
             guard let gone = remove(id) else { continue }
             preempted[id] = until
             expired[gone.token.reveal()] = until
-            await end(gone)
+            await end(gone, .preempted)
         }
+    }
+
+    /// Who holds the reservation that a token stands for.
+    package func holder(of token: String) throws(MarsadError) -> Caller {
+        try reservation(of: token).holder
     }
 
     /// The reservation that a token stands for, if it is one for this camera.
     package func check(_ token: String, for cameraID: CameraID) throws(MarsadError) -> String {
+        let reservation = try reservation(of: token)
+        guard reservation.cameraID == cameraID else { throw MarsadError(.forbidden) }
+        return reservation.id
+    }
+
+    private func reservation(of token: String) throws(MarsadError) -> StreamReservation {
         guard let id = byToken[token], let reservation = reservations[id] else {
             throw MarsadError(expired[token] == nil ? .invalidToken : .tokenExpired)
         }
         guard reservation.expires > world.now() else { throw MarsadError(.tokenExpired) }
-        guard reservation.cameraID == cameraID else { throw MarsadError(.forbidden) }
-        return id
+        return reservation
     }
 
     /// What the viewers of a reservation are to be shown.
@@ -144,11 +190,28 @@ package actor StreamReservations {
         for id in reservations.values.filter({ $0.expires <= now }).map(\.id).sorted() {
             guard let gone = remove(id) else { continue }
             expired[gone.token.reveal()] = now + Limits.expiredTokenMemory
-            await end(gone)
+            await end(gone, .expired)
         }
     }
 
-    private func end(_ reservation: StreamReservation) async {
+    /// Why somebody watches no more, as the audit log says it.
+    private enum Ending: String {
+        case released = "RELEASED"
+        case expired = "EXPIRED"
+        case preempted = "PREEMPTED"
+        case revoked = "REVOKED"
+    }
+
+    private func end(_ reservation: StreamReservation, _ ending: Ending) async {
+        // The log has kept room for the end of what has begun.
+        try? auditing.note(
+            AuditEvent(
+                .viewStopped, by: reservation.holder,
+                details: [
+                    "camera_id": reservation.cameraID.rawValue,
+                    "source": reservation.source.rawValue, "reservation_id": reservation.id,
+                    "reason": ending.rawValue,
+                ]))
         for session in reservation.sessions.sorted() { await close(session) }
         await seats.giveBack(reservation.id)
     }

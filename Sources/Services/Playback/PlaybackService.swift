@@ -21,6 +21,8 @@ package actor PlaybackService {
     private struct Session {
         var cameraID: CameraID
         var range: TimeRange
+        /// Who plays it: it is nobody else's, and ends with his rights.
+        var holder: Caller
         var createdAt: WallTime
         var lastUsed: WallTime
         /// Kept for a while after its end, so that its links are known to have expired.
@@ -46,6 +48,7 @@ package actor PlaybackService {
     private let catalog: RecordingCatalog
     private let node: any CameraNode
     private let signer: LinkSigner
+    private let auditing: Auditing
     private let prepareDuration: Histogram
     private let activeSessions: Gauge
     private var sessions: [String: Session] = [:]
@@ -55,12 +58,13 @@ package actor PlaybackService {
 
     package init(
         world: World, catalog: RecordingCatalog, node: any CameraNode, signer: LinkSigner,
-        registry: MetricsRegistry
+        auditing: Auditing, registry: MetricsRegistry
     ) {
         self.world = world
         self.catalog = catalog
         self.node = node
         self.signer = signer
+        self.auditing = auditing
         sweptAt = world.wallTime()
         prepareDuration = registry.histogram(
             "cctv_playback_prepare_duration_seconds", help: "Time to prepare a playback session.")
@@ -70,8 +74,11 @@ package actor PlaybackService {
 
     // MARK: Prepare and status
 
-    /// Finds the recordings of a range. No byte of video is read, and no list of fragments.
-    package func prepare(_ id: CameraID, _ range: TimeRange) async throws -> PreparedPlayback {
+    /// Finds the recordings of a range. No byte of video is read, and no list of fragments. Throws
+    /// STORAGE_UNAVAILABLE where it cannot be told to the audit log.
+    package func prepare(
+        _ id: CameraID, _ range: TimeRange, by holder: Caller
+    ) async throws -> PreparedPlayback {
         let begun = world.now()
         guard range.end - range.start <= Self.longestRange, range.start < range.end else {
             throw MarsadError(
@@ -86,15 +93,26 @@ package actor PlaybackService {
         sweep(at: now)
         guard active < Self.sessionsAtMost else { throw MarsadError(.overloaded) }
         let sessionID = world.makeID()
+        try auditing.note(
+            AuditEvent(
+                .playbackOpened, by: holder,
+                details: [
+                    "camera_id": id.rawValue, "start_time": range.start.description,
+                    "end_time": range.end.description, "session_id": sessionID,
+                ]))
         sessions[sessionID] = Session(
-            cameraID: id, range: range, createdAt: now, lastUsed: now, endedAt: nil)
+            cameraID: id, range: range, holder: holder, createdAt: now, lastUsed: now, endedAt: nil)
         active += 1
         activeSessions.set(Double(active))
         prepareDuration.observe(world.now() - begun)
         return prepared(sessionID, id, gaps, at: now)
     }
 
-    package func status(_ sessionID: String) async throws -> PreparedPlayback {
+    /// A new link to a session's playlist; of another's session NOT_FOUND.
+    package func status(_ sessionID: String, by caller: Caller) async throws -> PreparedPlayback {
+        guard sessions[sessionID]?.holder.actor == caller.actor else {
+            throw MarsadError(.notFound)
+        }
         let session = try use(sessionID)
         let gaps = try await catalog.gaps(session.cameraID, session.range)
         return prepared(sessionID, session.cameraID, gaps, at: world.wallTime())
@@ -197,6 +215,17 @@ package actor PlaybackService {
         recent.removeAll(of: id)
     }
 
+    /// Ends the sessions of somebody whose rights have ended, in the same way.
+    package func revoke(_ revocation: Revocation) {
+        let now = world.wallTime()
+        for (sessionID, session) in sessions where revocation.ends(session.holder) {
+            end(sessionID, at: now)
+        }
+    }
+
+    /// Ends one session, in the same way.
+    package func endSession(_ sessionID: String) { end(sessionID, at: world.wallTime()) }
+
     private func use(_ sessionID: String, path: String, token: String) throws(MarsadError)
         -> Session
     {
@@ -221,7 +250,7 @@ package actor PlaybackService {
     }
 
     private func end(_ sessionID: String, at now: WallTime) {
-        guard sessions[sessionID]?.endedAt == nil else { return }
+        guard let session = sessions[sessionID], session.endedAt == nil else { return }
         sessions[sessionID]?.endedAt = now
         active -= 1
         activeSessions.set(Double(active))
