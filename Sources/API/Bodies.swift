@@ -93,6 +93,7 @@ struct CameraBody: Encodable {
     var name: String
     var nameAr: String
     var source: String
+    var folderId: String?
     var status: String
     var supportsPtz = false
     var recording: Bool
@@ -104,6 +105,8 @@ struct CameraBody: Encodable {
     var lastError: String?
     var createdAt: String
     var updatedAt: String
+    /// Without credentials, and only for who administers storage.
+    var rtspUrl: String?
     var stream: StreamBody
 
     init(_ camera: Camera, _ state: StreamState) {
@@ -111,6 +114,7 @@ struct CameraBody: Encodable {
         name = camera.name
         nameAr = camera.nameArabic
         source = camera.source.rawValue
+        folderId = camera.folderID?.rawValue
         status = Self.status(state)
         recording = state.isRecording
         origin = camera.origin.rawValue

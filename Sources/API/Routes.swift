@@ -95,6 +95,7 @@ package struct Routes: Sendable {
         administration(table)
         audit(table)
         cameras(table.group("api/v1/cameras"))
+        cameraAdministration(table.group("api/v1/cameras"))
         live(table.group("api/v1/live"))
         whep(table.group("api/v1/live"))
         whip(table.group("api/v1/ingest"))
@@ -131,7 +132,11 @@ package struct Routes: Sendable {
         group.get(":id", .permission(.viewCamera)) { _, context in
             let camera = try await camera(context)
             let state = await services.node.state(of: camera.id)
-            return try jsonResponse(CameraBody(camera, state ?? StreamState()))
+            var body = CameraBody(camera, state ?? StreamState())
+            if context.caller.may(.administerStorage) {
+                body.rtspUrl = CameraAddress.withoutCredentials(camera.address)
+            }
+            return try jsonResponse(body)
         }
         group.get(":id/snapshot.jpg", .permission(.viewCamera), isMedia: true) { request, context in
             try await snapshot(request, context)

@@ -333,6 +333,48 @@ def check_administration(server, check):
     check(PASSWORD not in json.dumps(rows), "and no password is in it")
 
 
+def check_cameras(server, check):
+    admin, token = server.token("admin"), server.token("amina")
+    camera = {"name": "Gate", "name_ar": "بوابة", "source": "METRO",
+              "rtsp_url": "rtsp://viewer:CANARY-secret@127.0.0.1:9/gate"}
+    for method, path in [("POST", "/api/v1/cameras"), ("PUT", f"/api/v1/cameras/{server.metro}"),
+                         ("DELETE", f"/api/v1/cameras/{server.metro}")]:
+        check(server.ask(method, path, camera)[0] == 401
+              and server.ask(method, path, camera, token)[0] == 403, f"{method} of cameras is for administrators")
+
+    def expect(sentence, status, method, path, body=None):
+        got = server.ask(method, path, body, admin)
+        check(got[0] == status and b"CANARY" not in json.dumps(got[2], default=str).encode(),
+              f"{sentence}: {status}", str(got))
+        return got[2]
+
+    made = expect("a camera is added", 201, "POST", "/api/v1/cameras", camera)["camera"]
+    for key, value in [("rtsp_url", "http://CANARY@x/"), ("rtsp_url", None), ("source", "metro"),
+                       ("name", ""), ("retention_days", 10**19), ("recording", "yes"), ("nam", "x")]:
+        expect(f"{key} of {value}", 400, "POST", "/api/v1/cameras", {**camera, key: value})
+    address = f"/api/v1/cameras/{made['id']}"
+    seen = expect("it is there", 200, "GET", address)
+    check(seen["rtsp_url"] == "rtsp://127.0.0.1:9/gate", "its address is without its password", str(seen))
+    own = server.ask("GET", address, token=token)[2]
+    check("rtsp_url" not in own, "and only an administrator's to read")
+    changed = expect("it is changed", 200, "PUT", address, {
+        "name": "New gate", "source": "METRO", "folder_id": "gates", "retention_days": 7})
+    check((changed["name"], changed["folder_id"]) == ("New gate", "gates"), "as it was said", str(changed))
+    check(expect("its address", 200, "GET", address)["rtsp_url"] == seen["rtsp_url"], "which stays")
+    expect("it is moved", 200, "PUT", address, {"name": "Gate", "source": "BUS"})
+    check(server.ask("GET", address, token=token)[0] == 404, "another agency's camera is not seen any more")
+    whip = expect("a camera that publishes is added", 201, "POST", "/api/v1/cameras", {
+        "name": "Drone", "source": "BUS", "origin": "WHIP"})
+    check(len(whip["token"]) == 48 and whip["whip_url"].endswith("/whip"), "with its token", str(whip))
+    expect("it is removed", 204, "DELETE", address)
+    expect("twice: 404", 404, "DELETE", address)
+    rows = server.ask("GET", "/api/v1/audit?limit=500", token=admin)[2]["rows"]
+    mine = [row["event_type"] for row in rows if row["details"].get("camera_id") == made["id"]
+            and row["event_type"].startswith("CAMERA_")]
+    check(mine == ["CAMERA_DELETED", "CAMERA_UPDATED", "CAMERA_UPDATED", "CAMERA_CREATED"],
+          "each change is one row of the audit log", str(mine))
+
+
 def check_disabled(server, check):
     """Everything that a user holds ends within a second, whoever ended it."""
     for how in ("command", "administrator"):
@@ -463,7 +505,7 @@ def main():
             for login in ("amina", "badr", "carla", "target"):
                 server.add_user(login, "METRO")
             for part in [check_sign_in, check_refresh, check_visibility, check_administration,
-                         check_disabled, check_webhook,
+                         check_cameras, check_disabled, check_webhook,
                          check_flood]:
                 part(server, check)
         finally:
