@@ -201,9 +201,7 @@ final class Rig {
     init(port: Int = 0, addresses: [String] = ["127.0.0.1"]) async throws {
         loops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let all = Array(loops.makeIterator())
-        let service = try await LiveService(
-            world: clock.world, registry: registry, eventLoops: all, port: port, hasTCP: true,
-            addresses: addresses)
+        let service = try await Self.service(clock, registry, all, port, addresses)
         let id = try #require(CameraID("00000000-0000-4000-8000-000000000001"))
         let loop = all[1]
         camera = try await loop.submit {
@@ -220,6 +218,20 @@ final class Rig {
         self.service = service
         self.id = id
         self.loop = loop
+    }
+
+    /// Where any port will do, one whose number no other test has for TCP.
+    private static func service(
+        _ clock: ManualClock, _ registry: MetricsRegistry, _ eventLoops: [any EventLoop],
+        _ port: Int, _ addresses: [String]
+    ) async throws -> LiveService {
+        while true {
+            let service = try await LiveService(
+                world: clock.world, registry: registry, eventLoops: eventLoops, port: port,
+                hasTCP: true, addresses: addresses)
+            guard port == 0, service.tcpFailure != nil else { return service }
+            await service.stop()
+        }
     }
 
     func stop() async throws {

@@ -53,8 +53,7 @@ actor ValkeyServer {
                 return try await startOnce()
             } catch let failure as NotReady {
                 let mayBeTaken = failure.output.isEmpty || failure.output.contains("in use")
-                guard attempt < 40, mayBeTaken else { throw failure }
-                try await Task.sleep(for: .milliseconds(100))
+                guard attempt < 100, mayBeTaken else { throw failure }
             }
         }
     }
