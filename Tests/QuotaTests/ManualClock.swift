@@ -1,0 +1,1 @@
+../LiveTests/ManualClock.swift
