@@ -223,7 +223,7 @@ final class Watched {
     init(
         _ sender: Sender, receiver: Receiver? = nil, format: ViewerFormat = Watched.format,
         profile: SRTPProfile = .aeadAES128GCM, firstSequence: UInt16 = 1000,
-        timeOffset: UInt32 = 0xFFFF_0000,
+        timeOffset: UInt32 = 0xFFFF_0000, isFar: Bool = false,
         scratch: UnsafeMutableRawBufferPointer
     ) throws {
         let keys = Self.keys(profile)
@@ -232,7 +232,7 @@ final class Watched {
         stream = try ViewerStream(
             format: format, keys: keys,
             path: .datagrams(sender.socket, self.receiver.address), scratch: scratch,
-            timeOffset: timeOffset, firstSequence: firstSequence)
+            timeOffset: timeOffset, isFar: isFar, firstSequence: firstSequence)
         opener = try SRTPOpener(profile: profile, keys: keys.local)
         resendOpener = try SRTPOpener(profile: profile, keys: keys.local)
     }

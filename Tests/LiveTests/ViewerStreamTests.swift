@@ -45,7 +45,9 @@ import WebRTC
     private func join(_ viewer: Watched) throws -> [Packet] {
         viewer.stream.begin(with: window)
         var packets: [Packet] = []
-        while viewer.stream.catchUp(window, packets: 32) { packets += try viewer.take().packets }
+        while viewer.stream.catchUp(window, packets: 32) != nil {
+            packets += try viewer.take().packets
+        }
         return try packets + viewer.take().packets
     }
 
@@ -100,7 +102,7 @@ import WebRTC
         viewer.stream.begin(with: window)
         var packets: [Packet] = []
         var rounds = 0
-        while viewer.stream.catchUp(window, packets: 32) {
+        while viewer.stream.catchUp(window, packets: 32) != nil {
             rounds += 1
             play(1, packets: 8, to: [viewer])
             packets += try viewer.take().packets
@@ -117,11 +119,11 @@ import WebRTC
         let viewer = try watched()
         play(10, isIDR: true, packets: 10)
         viewer.stream.begin(with: window)
-        #expect(viewer.stream.catchUp(window, packets: 32))
+        #expect(viewer.stream.catchUp(window, packets: 32) != nil)
         var packets = try viewer.take().packets
         play(60, isIDR: true)
         play(60, isIDR: true)
-        while viewer.stream.catchUp(window, packets: 32) {}
+        while viewer.stream.catchUp(window, packets: 32) != nil {}
         play(2, to: [viewer])
         packets += try viewer.take().packets
         expectContinuous(packets, film)
@@ -136,8 +138,6 @@ import WebRTC
         var now = Instant(nanoseconds: 0)
         play(15, isIDR: true)
         var packets = try join(viewer)
-        // The replay lies between two pictures, for cameras of up to 60 pictures a second.
-        film.period = 1500
         for _ in 0..<3 {
             play(2, to: [viewer])
             #expect(viewer.stream.losesPicture(at: now))
@@ -158,6 +158,80 @@ import WebRTC
         packets += try viewer.take().packets
         expectContinuous(packets, film)
         #expect(numbers(packets).last == (try #require(window.last).endPacket) - 1)
+    }
+
+    @Test(
+        "a replay is sent as its times say, and no slower than twice the camera's pace",
+        arguments: [(frames: 20, pace: 2), (frames: 249, pace: 5)])
+    func pacedReplay(_ group: (frames: Int, pace: Int)) throws {
+        let viewer = try watched()
+        play(group.frames - 1, isIDR: true)
+        _ = try join(viewer)
+        play(1, to: [viewer])
+        let newest = try #require(viewer.take().packets.last).timestamp
+        viewer.stream.begin(with: window)
+        var sent: [(at: Duration, packet: Packet)] = []
+        var elapsed = Duration.zero
+        var filmed = 1
+        while let pause = viewer.stream.catchUp(window, packets: 32) {
+            sent += try viewer.take().packets.map { (elapsed, $0) }
+            elapsed += pause
+            // The camera goes on meanwhile, a picture each 40 ms.
+            while elapsed >= .milliseconds(40) * filmed {
+                play(1, to: [viewer])
+                filmed += 1
+            }
+        }
+        sent += try viewer.take().packets.map { (elapsed, $0) }
+        play(3, to: [viewer])
+        expectContinuous(try sent.map(\.packet) + viewer.take().packets, film)
+        let first = try #require(sent.first).packet.timestamp
+        #expect((1...3600).contains(first.distance(from: newest)))
+        for (at, packet) in sent {
+            let late = at - .microseconds(packet.timestamp.distance(from: first)) * 100 / 9
+            #expect(abs(late / .milliseconds(1)) < 5)
+        }
+        let behind = Duration.milliseconds(40) * group.frames
+        #expect(elapsed < behind / (group.pace - 1) + .milliseconds(40))
+        #expect(elapsed > behind / group.pace)
+    }
+
+    @Test("a viewer who is far away is not sent everything at once")
+    func farAway() throws {
+        let viewer = try Watched(sender, isFar: true, scratch: scratch)
+        play(20, isIDR: true, packets: 4)
+        viewer.stream.begin(with: window)
+        #expect(viewer.stream.catchUp(window, packets: 32) == .milliseconds(20))
+        var packets = try viewer.take().packets
+        #expect(packets.count == 4)
+        let newest = UInt32(truncatingIfNeeded: film.bursts[19].decodeTime) &+ 0xFFFF_0000
+        #expect(try #require(packets.first).timestamp.rawValue >= newest)
+        while viewer.stream.catchUp(window, packets: 32) != nil {}
+        play(60, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+        // It has caught up: the camera's own times count.
+        let last = UInt32(truncatingIfNeeded: film.bursts[79].decodeTime) &+ 0xFFFF_0000
+        #expect(try #require(packets.last).timestamp.rawValue == last)
+    }
+
+    @Test("a replay goes over to a keyframe that comes meanwhile")
+    func replayMeetsKeyframe() throws {
+        let viewer = try watched()
+        play(20, isIDR: true)
+        var packets = try join(viewer)
+        viewer.stream.begin(with: window)
+        for _ in 0..<5 { #expect(viewer.stream.catchUp(window, packets: 32) != nil) }
+        viewer.stream.lostPicture(at: Instant(nanoseconds: 0))
+        play(2, isIDR: true, to: [viewer])
+        while viewer.stream.catchUp(window, packets: 32) != nil {}
+        play(2, to: [viewer])
+        packets += try viewer.take().packets
+        expectContinuous(packets, film)
+        let start = film.bursts[20].firstPacket
+        #expect(numbers(packets).suffix(12) == Array(start..<film.bursts[23].endPacket)[...])
+        #expect(!numbers(packets).suffix(20).contains(film.bursts[10].firstPacket))
+        #expect(viewer.stream.replayDue == nil)
     }
 
     @Test(
@@ -214,7 +288,7 @@ import WebRTC
         play(30, isIDR: true, packets: 10)
         sender.isFull = true
         viewer.stream.begin(with: window)
-        #expect(!viewer.stream.catchUp(window, packets: 32))
+        #expect(viewer.stream.catchUp(window, packets: 32) == nil)
         #expect(viewer.stream.flow == .waiting)
         sender.isFull = false
         play(2, isIDR: true, to: [viewer])
@@ -408,7 +482,7 @@ import WebRTC
         viewer.stream.begin(with: window)
         var sizes: [Int] = []
         var packets: [Packet] = []
-        while viewer.stream.catchUp(window, packets: 8) {
+        while viewer.stream.catchUp(window, packets: 8) != nil {
             let some = try viewer.take().packets
             sizes.append(some.count)
             packets += some

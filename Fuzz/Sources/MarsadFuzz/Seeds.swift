@@ -72,7 +72,7 @@ enum Seeds {
         case .server: [prefixed(0, requests), prefixed(1, requests)]
         case .mp4: mp4
         case .token: tokenSeeds
-        case .ice, .offer, .trickle, .srtp, .dtls: liveSeeds(target)
+        case .ice, .framing, .offer, .trickle, .srtp, .dtls: liveSeeds(target)
         case .resp: resp
         }
     }

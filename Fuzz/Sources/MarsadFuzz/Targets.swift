@@ -24,6 +24,7 @@ enum FuzzTarget: String, CaseIterable {
     case server = "RTSPServer"
     case mp4 = "MP4"
     case ice = "ICE"
+    case framing = "TCPFraming"
     case offer = "Offer"
     case trickle = "TrickleFragment"
     case srtp = "SRTP"
@@ -45,6 +46,7 @@ enum FuzzTarget: String, CaseIterable {
         case .server: { run(fuzzServer, $0, $1) }
         case .mp4: { run(fuzzMP4, $0, $1) }
         case .ice: { run(fuzzICE, $0, $1) }
+        case .framing: { run(fuzzFraming, $0, $1) }
         case .offer: { run(fuzzOffer, $0, $1) }
         case .trickle: { run(fuzzTrickle, $0, $1) }
         case .srtp: { run(fuzzSRTP, $0, $1) }

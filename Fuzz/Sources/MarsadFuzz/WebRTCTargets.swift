@@ -11,7 +11,7 @@ private let local = ICECredentials(ufrag: "aaaa", password: password)
 private let remote = ICECredentials(ufrag: "bbbb", password: password)
 private let address = TransportAddress(ipv4: 0x7F00_0001, port: 9)
 
-/// A check is parsed, answered and routed; the same bytes as a TCP stream are framed.
+/// A check is parsed, answered and routed.
 func fuzzICE(_ input: ByteBuffer) {
     _ = STUNMessage.recipient(of: input)
     if let message = try? STUNMessage(validating: input) {
@@ -32,9 +32,42 @@ func fuzzICE(_ input: ByteBuffer) {
         agent.advance(to: Instant(nanoseconds: 20_000_000_000))
         while agent.pollOutput() != nil {}
     }
+}
+
+/// A TCP stream gives the same packets in one piece and torn; the first bytes say where it is torn.
+func fuzzFraming(_ input: ByteBuffer) {
+    var stream = input
+    guard let tears = stream.readBytes(length: min(8, stream.readableBytes)) else { return }
+    let whole = framed([stream])
+    var pieces: [ByteBuffer] = []
+    for tear in tears {
+        pieces.append(
+            stream.readSlice(length: min(Int(tear), stream.readableBytes)) ?? ByteBuffer())
+    }
+    precondition(framed(pieces + [stream]) == whole)
+    for packet in whole.packets {
+        guard let frame = TCPFraming.frame(packet) else { preconditionFailure("it was one") }
+        precondition(framed([frame]).packets == [packet])
+    }
+}
+
+private struct Framed: Equatable {
+    var packets: [ByteBuffer] = []
+    var oversized: TCPFraming.Oversized?
+}
+
+private func framed(_ pieces: [ByteBuffer]) -> Framed {
     var framing = TCPFraming()
-    framing.append(input)
-    while let packet = try? framing.next() { _ = packet.readableBytes }
+    var found = Framed()
+    for piece in pieces where found.oversized == nil {
+        framing.append(piece)
+        do throws(TCPFraming.Oversized) {
+            while let packet = try framing.next() { found.packets.append(packet) }
+        } catch {
+            found.oversized = error
+        }
+    }
+    return found
 }
 
 /// An offer is answered, and the answer is read as a client reads it.
@@ -131,6 +164,11 @@ func liveSeeds(_ target: FuzzTarget) -> [ByteBuffer] {
         request.isNomination = true
         request.role = .controlling(3)
         return [request.serialize(password: password), request.serialize(password: nil)]
+    case .framing:
+        let packets = [ByteBuffer(string: "one"), ByteBuffer(repeating: 7, count: 300)]
+        var bytes = ByteBuffer(bytes: [1, 4, 2, 0, 255, 3, 9, 1])
+        for packet in packets.compactMap(TCPFraming.frame) { bytes.writeImmutableBuffer(packet) }
+        return [bytes]
     case .offer:
         return [offer]
     case .trickle:

@@ -27,6 +27,8 @@ static inline EVP_PKEY *copenssl_new_p256_key(void) { return EVP_EC_gen("P-256")
 static inline int copenssl_ctx_configure(SSL_CTX *ctx, long max_certificate_bytes) {
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_max_cert_list(ctx, max_certificate_bytes);
+    // No record of ours is near the usual 16 KiB, which each session would keep a buffer for.
+    SSL_CTX_set_max_send_fragment(ctx, 2048);
     return SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION) == 1
         && SSL_CTX_set_max_proto_version(ctx, DTLS1_2_VERSION) == 1
         && SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1;

@@ -58,6 +58,10 @@ package final class PeerSession {
     private var outputs = CircularBuffer<Output>(initialCapacity: 4)
     private var counts = Discards()
     private var hasEnded = false
+    private var handshakeBegan: Instant?
+    /// From the first message of the DTLS handshake to its end: a round trip or more, with what the peer
+    /// took for its keys.
+    package private(set) var handshakeTime: Duration?
 
     private static let maxSources = 4
 
@@ -99,8 +103,11 @@ package final class PeerSession {
             ice.receive(datagram, from: address, at: now)
             drainICE(at: now)
         case 20...63 where address == ice.selected:
+            let began = handshakeBegan ?? now
+            handshakeBegan = began
             dtls?.receive(datagram, at: now)
             drainDTLS()
+            if keys != nil, handshakeTime == nil { handshakeTime = now - began }
         case 128...191 where address == ice.selected && keys != nil:
             receive(media: datagram, from: address, at: now)
         default:
@@ -165,6 +172,7 @@ package final class PeerSession {
         do throws(DTLSFailure) {
             dtls = try DTLSEndpoint(
                 identity: identity, role: role, expects: remoteFingerprint, at: now)
+            if role == .client { handshakeBegan = now }
             drainDTLS()
         } catch {
             end(.refused(error))

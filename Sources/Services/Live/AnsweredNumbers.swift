@@ -14,12 +14,15 @@ package struct AnsweredNumbers: Sendable {
     private var times: [SequenceNumber: Instant] = [:]
 
     private var pause: Duration {
-        min(max(roundTrip * 3 / 2, Limits.resendPause), Limits.longestResendPause)
+        // A report that comes a round trip after an answer was written after the answer was due. To wait
+        // longer costs tries: a player asks for a packet for half a second or so, and then never again.
+        let arrival = roundTrip + Limits.resendJitter
+        return min(max(arrival, Limits.resendPause), Limits.longestResendPause)
     }
 
     package init() {}
 
-    /// The numbers that were not answered within one and a half round trips; they count as answered now.
+    /// The numbers whose last answer, if any, must have been lost; they count as answered now.
     package mutating func take(_ numbers: [SequenceNumber], at now: Instant) -> [SequenceNumber] {
         let pause = pause
         if times.count > Limits.answeredNumbers {

@@ -16,9 +16,19 @@ enum Limits {
     /// A unit of more packets goes out in parts, so that a keyframe does not overrun a network's queues.
     static let packetsPerPart = 32
     static let pauseBetweenParts = Duration.milliseconds(3)
-    /// Between two parts of what a viewer catches up with. No slower: its times are squeezed, and a player
-    /// that buffers by times (GStreamer) gives packets up as lost that arrive later than those say.
+    /// Between two parts of what a viewer catches up with. No slower than its times say: a player that
+    /// buffers by times (GStreamer) gives packets up as lost that arrive later.
     static let pauseInCatchUp = Duration.milliseconds(1)
+    /// Between the times of two frames that a new viewer catches up with, in 90 kHz ticks.
+    static let ticksAtOnce: Int64 = 90
+    /// A handshake that takes longer is that of a viewer behind a long path, or one that loses.
+    static let farAway = Duration.milliseconds(50)
+    /// A replay's first frame is timed so long after the newest one.
+    static let ticksToReplay: Int64 = 1200
+    /// Times the camera's pace: the slowest replay, and what makes the others take so long (in 90 kHz
+    /// ticks) at most.
+    static let slowestReplay: Int64 = 2
+    static let longestReplay: Int64 = 180_000
     /// Before a connection that is behind is tried again.
     static let pauseWhenFull = Duration.milliseconds(20)
     /// Units of the past kept for resends beside the present group of pictures.
@@ -35,6 +45,8 @@ enum Limits {
     static let transcodeQueue = 25
     /// How often sessions look at the clock.
     static let tick = Duration.milliseconds(50)
+    /// A loop that looked at the clock so long ago was not running.
+    static let stall = Duration.seconds(1)
     /// A loop without viewers of a camera stops watching it after this.
     static let idleGroup = Duration.seconds(10)
     static let senderReportInterval = Duration.seconds(2)
@@ -50,6 +62,8 @@ enum Limits {
     static let resendBytes = 96_000.0
     /// A packet is not resent again before the first resend can have arrived.
     static let resendPause = Duration.milliseconds(80)
+    /// How much later than a round trip a resend may come.
+    static let resendJitter = Duration.milliseconds(10)
     static let longestResendPause = Duration.milliseconds(500)
     /// Answered numbers kept before old ones are looked for.
     static let answeredNumbers = 1024
@@ -88,4 +102,5 @@ enum Limits {
     static let reservations = 20_000
     /// How long a token that ran out is answered as expired and not as unknown.
     static let expiredTokenMemory = Duration.seconds(600)
+    static let recentNames = 50_000
 }

@@ -55,6 +55,8 @@ final class LiveLoop {
     private var groups: [LiveRendition.ID: ViewerGroup] = [:]
     private var ticker: RepeatedTask?
     private var nextCount: Instant?
+    private var lastTick: Instant?
+    private var hasWaited = false
 
     /// Whose packets come from an address. The kernel spreads one port's datagrams over all loops'
     /// sockets by address, so a session's may arrive anywhere.
@@ -308,6 +310,11 @@ final class LiveLoop {
 
     private func tick() {
         let now = shared.world.now()
+        // A process that was stopped first reads what its viewers said meanwhile, for one turn.
+        let wasStopped = lastTick.map { now - $0 > Limits.stall } ?? false
+        lastTick = now
+        hasWaited = wasStopped && !hasWaited
+        guard !hasWaited else { return }
         for session in sessions.values.filter({ $0.isDue(at: now) }) {
             session.advance(to: now)
             drain(session, at: now)

@@ -32,9 +32,11 @@ package actor StreamReservations {
     private var reservations: [String: StreamReservation] = [:]
     private var byToken: [String: String] = [:]
     /// Tokens that ran out a moment ago, so that their holders hear so instead of "unknown".
-    private var expired: [String: Instant] = [:]
+    private var expired = RecentNames(
+        memory: Limits.expiredTokenMemory, limit: Limits.recentNames)
     /// Reservations whose seat was taken away a moment ago, for the same reason.
-    private var preempted: [String: Instant] = [:]
+    private var preempted = RecentNames(
+        memory: Limits.expiredTokenMemory, limit: Limits.recentNames)
     /// Those that wait for a seat.
     private var asked = 0
 
@@ -98,7 +100,7 @@ package actor StreamReservations {
         guard var reservation = reservations[id], reservation.holder.actor == caller.actor,
             reservation.expires > now
         else {
-            guard preempted[id] != nil else { throw MarsadError(.reservationNotFound) }
+            guard preempted.contains(id) else { throw MarsadError(.reservationNotFound) }
             throw MarsadError(.reservationNotFound, details: ["reason": "PREEMPTED"])
         }
         let wanted = now + Limits.reservation
@@ -123,21 +125,21 @@ package actor StreamReservations {
 
     /// Ends what somebody watches whose rights have ended.
     package func revoke(_ revocation: Revocation) async {
-        let until = world.now() + Limits.expiredTokenMemory
+        let now = world.now()
         for id in reservations.values.filter({ revocation.ends($0.holder) }).map(\.id).sorted() {
             guard let gone = remove(id) else { continue }
-            expired[gone.token.reveal()] = until
+            expired.insert(gone.token.reveal(), at: now)
             await end(gone, .revoked)
         }
     }
 
     /// Ends reservations whose seats were taken away for somebody more urgent.
     package func preempt(_ ids: [String]) async {
-        let until = world.now() + Limits.expiredTokenMemory
+        let now = world.now()
         for id in ids {
             guard let gone = remove(id) else { continue }
-            preempted[id] = until
-            expired[gone.token.reveal()] = until
+            preempted.insert(id, at: now)
+            expired.insert(gone.token.reveal(), at: now)
             await end(gone, .preempted)
         }
     }
@@ -156,7 +158,7 @@ package actor StreamReservations {
 
     private func reservation(of token: String) throws(MarsadError) -> StreamReservation {
         guard let id = byToken[token], let reservation = reservations[id] else {
-            throw MarsadError(expired[token] == nil ? .invalidToken : .tokenExpired)
+            throw MarsadError(expired.contains(token) ? .tokenExpired : .invalidToken)
         }
         guard reservation.expires > world.now() else { throw MarsadError(.tokenExpired) }
         return reservation
@@ -185,11 +187,11 @@ package actor StreamReservations {
     /// Ends what has run out; call about once a second.
     package func expire() async {
         let now = world.now()
-        expired = expired.filter { $0.value > now }
-        preempted = preempted.filter { $0.value > now }
+        expired.forget(at: now)
+        preempted.forget(at: now)
         for id in reservations.values.filter({ $0.expires <= now }).map(\.id).sorted() {
             guard let gone = remove(id) else { continue }
-            expired[gone.token.reveal()] = now + Limits.expiredTokenMemory
+            expired.insert(gone.token.reveal(), at: now)
             await end(gone, .expired)
         }
     }

@@ -144,15 +144,21 @@ package final class ViewerGroup {
     }
 
     private func catchUp(_ viewer: ViewerStream) {
-        // One that has changed to the other stream meanwhile catches up there.
-        guard viewer.source == source.stream,
-            viewer.catchUp(window, packets: Limits.packetsPerPart)
+        viewer.catchUpRound += 1
+        catchUp(viewer, round: viewer.catchUpRound, from: eventLoop.now)
+    }
+
+    /// - Parameter due: when this was to happen; what follows is counted from there, so that a late turn
+    ///   of the loop does not slow a replay down.
+    private func catchUp(_ viewer: ViewerStream, round: Int, from due: NIODeadline) {
+        guard viewer.catchUpRound == round,
+            let pause = viewer.catchUp(window, packets: Limits.packetsPerPart)
         else { return }
         let bound = NIOLoopBound((self, viewer), eventLoop: eventLoop)
-        let pause = viewer.path.isReady ? Limits.pauseInCatchUp : Limits.pauseWhenFull
-        eventLoop.scheduleTask(in: .nanoseconds(pause.saturatingNanoseconds)) {
+        let next = due + .nanoseconds(pause.saturatingNanoseconds)
+        eventLoop.scheduleTask(deadline: next) {
             let (group, viewer) = bound.value
-            group.catchUp(viewer)
+            group.catchUp(viewer, round: round, from: next)
         }
     }
 

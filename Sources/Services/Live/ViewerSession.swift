@@ -60,6 +60,7 @@ final class ViewerSession: LiveSession {
         let stream = try ViewerStream(
             format: format, keys: keys, path: path, scratch: loop.scratch,
             timeOffset: group.timeOffset, source: group.source.stream,
+            isFar: peer.handshakeTime.map { $0 > Limits.farAway } ?? false,
             firstSequence: UInt16(truncatingIfNeeded: random))
         self.stream = stream
         group.join(stream)

@@ -30,7 +30,7 @@ package final class ViewerStream {
     package enum Flow: Equatable {
         /// The next keyframe begins it.
         case waiting
-        /// It gets what the window holds, from this frame on, faster than real time.
+        /// It gets what the window holds, from this frame on, faster than the camera took it.
         case catchingUp(frame: Int64)
         /// It gets every burst from this frame on as it comes.
         case live(from: Int64)
@@ -54,22 +54,41 @@ package final class ViewerStream {
         var source: CameraStream
         var firstIndex: Int64
         var firstPacket: Int64
-        var replay: Replay?
+        var haste: Haste?
         /// What the camera's times are moved by where they would not go on rising: the camera's two
         /// streams come on different ways.
         var shift: Int64
+
+        /// In the viewer's stream, in 90 kHz ticks.
+        func time(of burst: PacketBurst) -> Int64 {
+            let time = burst.decodeTime &+ shift
+            return haste.map { $0.time(of: burst, at: time) } ?? time
+        }
     }
 
     /// Frames of the past shown in a hurry: their times are squeezed, or a player would show them at
     /// their own pace and stay behind for ever.
-    private struct Replay {
-        var firstFrame: Int64
-        var lastFrame: Int64
-        var firstTime: Int64
-        var step: Int64
+    private enum Haste {
+        /// To one nearby who has seen nothing yet, as fast as they go: each a thousandth of a second after
+        /// the other, up to the last one.
+        case atOnce(firstFrame: Int64, lastFrame: Int64, firstTime: Int64)
+        /// To one who is far away, or lost its picture and so is on a path that loses: at a few times the
+        /// camera's pace, sent and timed alike, so that what is lost can be resent before a small buffer
+        /// of the player runs over. It ends where the camera's own times are reached.
+        case paced(firstTime: Int64, firstDecodeTime: Int64, pace: Int64)
 
-        func time(of frame: Int64) -> Int64? {
-            frame > lastFrame ? nil : firstTime &+ (frame &- firstFrame) &* step
+        var pace: Int64? {
+            if case .paced(_, _, let pace) = self { pace } else { nil }
+        }
+
+        func time(of burst: PacketBurst, at ownTime: Int64) -> Int64 {
+            switch self {
+            case .atOnce(let firstFrame, let lastFrame, let firstTime):
+                burst.frame > lastFrame
+                    ? ownTime : firstTime &+ (burst.frame &- firstFrame) &* Limits.ticksAtOnce
+            case .paced(let firstTime, let firstDecodeTime, let pace):
+                max(ownTime, firstTime &+ (burst.decodeTime &- firstDecodeTime) / pace)
+            }
         }
     }
 
@@ -79,6 +98,8 @@ package final class ViewerStream {
     /// A part of a unit was sent, and the rest was not yet.
     package private(set) var isMidUnit = false
     package var path: MediaPath
+    /// Counts the times that it began to catch up: what was planned for an earlier one is void.
+    package var catchUpRound = 0
     package private(set) var counts = Counts()
 
     private let format: ViewerFormat
@@ -86,6 +107,7 @@ package final class ViewerStream {
     private let resendSealer: SRTPSealer
     private let scratch: UnsafeMutableRawBufferPointer
     private let timeOffset: UInt32
+    private let isFar: Bool
     /// The SRTP index of the next packet; its lower 16 bits are the sequence number.
     private var nextIndex: Int64
     private var resendIndex: Int64
@@ -102,12 +124,14 @@ package final class ViewerStream {
     ///   - scratch: the loop's buffer, of at least `Limits.segmentedBytes` and one packet.
     ///   - timeOffset: what the camera's times are moved by for all its viewers (RFC 3550 §5.1).
     ///   - source: which of the camera's streams it follows first.
+    ///   - isFar: the path is long, and may lose what comes in a rush.
     ///   - firstSequence: of this viewer; below 2^15, so that both ends agree on the first roll-over.
     package init(
         format: ViewerFormat, keys: KeyingMaterial, path: MediaPath,
         scratch: UnsafeMutableRawBufferPointer, timeOffset: UInt32,
-        source: CameraStream = .main, firstSequence: UInt16
+        source: CameraStream = .main, isFar: Bool = false, firstSequence: UInt16
     ) throws(SRTPError) {
+        self.isFar = isFar
         self.source = source
         self.format = format
         self.path = path
@@ -129,22 +153,24 @@ package final class ViewerStream {
             flow = .waiting
             return
         }
-        let count = last.frame - startFrame + 1
-        let replay: Replay
-        if let lastTime {
-            // Between the last frame shown and the next one: at most a sixtieth of a second.
-            let step = max(1, 1200 / (count + 1))
-            replay = Replay(
-                firstFrame: startFrame, lastFrame: last.frame, firstTime: lastTime &+ step,
-                step: step)
-        } else {
-            replay = Replay(
-                firstFrame: startFrame, lastFrame: last.frame,
-                firstTime: last.decodeTime &- (count - 1) &* 90, step: 90)
-        }
         let shift = stretches.last.flatMap { $0.source == source ? $0.shift : nil } ?? 0
-        beginStretch(at: first.firstPacket, replay, shift: shift)
+        let haste: Haste
+        if lastTime != nil || isFar {
+            let behind = max(0, last.decodeTime &- first.decodeTime)
+            let newest = last.decodeTime &+ shift
+            haste = .paced(
+                firstTime: max(lastTime ?? newest, newest) &+ Limits.ticksToReplay,
+                firstDecodeTime: first.decodeTime,
+                pace: max(Limits.slowestReplay, 1 + behind / Limits.longestReplay))
+        } else {
+            let count = last.frame - startFrame
+            haste = .atOnce(
+                firstFrame: startFrame, lastFrame: last.frame,
+                firstTime: last.decodeTime &- count &* Limits.ticksAtOnce)
+        }
+        beginStretch(at: first.firstPacket, haste, shift: shift)
         sentOfFrame = 0
+        isMidUnit = false
         flow = .catchingUp(frame: startFrame)
     }
 
@@ -161,23 +187,31 @@ package final class ViewerStream {
         flow = .catchingUp(frame: startFrame)
     }
 
-    /// Sends more of the window to a viewer that catches up; true when there is more to come.
-    package func catchUp(_ window: BurstWindow, packets: Int) -> Bool {
-        guard case .catchingUp(var frame) = flow else { return false }
-        guard path.isReady else { return true }
+    /// Sends more of the window to a viewer that catches up.
+    /// - Returns: how long to wait before the next call; `nil` when the viewer has caught up.
+    package func catchUp(_ window: BurstWindow, packets: Int) -> Duration? {
+        guard case .catchingUp(var frame) = flow else { return nil }
+        guard path.isReady else { return Limits.pauseWhenFull }
+        let pace = stretches.last?.haste?.pace
+        if pace != nil, !isMidUnit, let newest = window.startFrame, newest > frame {
+            // With a newer keyframe there, the rest of the past is not worth the time.
+            hasLostPicture = false
+            begin(with: window)
+            frame = newest
+        }
         var left = packets
         while left > 0 {
             guard let burst = window.burst(frame: frame) else {
                 if frame > window.last?.frame ?? .max {
                     flow = .live(from: frame)
-                    return false
+                    return nil
                 }
                 // The window was cut under a viewer that was too slow: it goes on with what there is.
                 begin(with: window)
-                return flow != .waiting
+                return flow == .waiting ? nil : Limits.pauseInCatchUp
             }
             let end = min(burst.packetCount, sentOfFrame + left)
-            guard write(burst, sentOfFrame..<end) else { return false }
+            guard write(burst, sentOfFrame..<end) else { return nil }
             left -= end - sentOfFrame
             sentOfFrame = end
             isMidUnit = end < burst.packetCount
@@ -185,8 +219,17 @@ package final class ViewerStream {
             frame += 1
             sentOfFrame = 0
             flow = .catchingUp(frame: frame)
+            if let pace, let next = window.burst(frame: frame) {
+                return Self.pause(next.decodeTime &- burst.decodeTime, pace: pace)
+            }
         }
-        return true
+        return Limits.pauseInCatchUp
+    }
+
+    /// Until the next frame of a replay.
+    private static func pause(_ ticks: Int64, pace: Int64) -> Duration {
+        let ticks = min(max(ticks, 0), Limits.longestReplay) / pace
+        return .microseconds(ticks * 100 / 9)
     }
 
     /// Sends a part of a burst as it comes.
@@ -211,11 +254,11 @@ package final class ViewerStream {
         isMidUnit = false
     }
 
-    private func beginStretch(at packet: Int64, _ replay: Replay?, shift: Int64) {
+    private func beginStretch(at packet: Int64, _ haste: Haste?, shift: Int64) {
         if stretches.count == Limits.stretches { stretches.removeFirst() }
         stretches.append(
             Stretch(
-                source: source, firstIndex: nextIndex, firstPacket: packet, replay: replay,
+                source: source, firstIndex: nextIndex, firstPacket: packet, haste: haste,
                 shift: shift))
     }
 
@@ -241,7 +284,7 @@ package final class ViewerStream {
 
     /// Whether a lost picture is to be answered by a replay now, and takes note that it is.
     package func takeReplay(at now: Instant) -> Bool {
-        guard case .live = flow, let replayDue, replayDue <= now else { return false }
+        guard flow != .waiting, let replayDue, replayDue <= now else { return false }
         hasLostPicture = false
         lastReplay = now
         counts.replays &+= 1
@@ -269,7 +312,7 @@ package final class ViewerStream {
                 return
             }
             resendBudget -= bytes
-            resend(burst, number, index, time(of: burst, in: stretch))
+            resend(burst, number, index, rtpTime(stretch.time(of: burst)))
         }
     }
 
@@ -301,20 +344,15 @@ package final class ViewerStream {
         let shift = stretches.last?.shift ?? 0
         return SenderReport(
             ssrc: format.ssrc, ntpTime: NTPTimestamp(wallTime),
-            rtpTime: RTPTimestamp(
-                rawValue: UInt32(truncatingIfNeeded: decodeTime &+ shift) &+ timeOffset),
+            rtpTime: RTPTimestamp(rawValue: rtpTime(decodeTime &+ shift)),
             packetCount: UInt32(truncatingIfNeeded: counts.packets),
             octetCount: UInt32(truncatingIfNeeded: counts.bytes))
     }
 
     // MARK: Sending
 
-    private func mediaTime(of burst: PacketBurst, in stretch: Stretch) -> Int64 {
-        stretch.replay?.time(of: burst.frame) ?? burst.decodeTime &+ stretch.shift
-    }
-
-    private func time(of burst: PacketBurst, in stretch: Stretch) -> UInt32 {
-        UInt32(truncatingIfNeeded: mediaTime(of: burst, in: stretch)) &+ timeOffset
+    private func rtpTime(_ time: Int64) -> UInt32 {
+        UInt32(truncatingIfNeeded: time) &+ timeOffset
     }
 
     /// Seals packets of a burst and sends them in as few calls as their sizes allow: all datagrams of a
@@ -323,8 +361,9 @@ package final class ViewerStream {
         guard let stretch = stretches.last, let base = scratch.baseAddress, !packets.isEmpty else {
             return true
         }
-        let time = time(of: burst, in: stretch)
-        lastTime = mediaTime(of: burst, in: stretch)
+        let mediaTime = stretch.time(of: burst)
+        lastTime = mediaTime
+        let time = rtpTime(mediaTime)
         var index =
             stretch.firstIndex + (burst.firstPacket - stretch.firstPacket)
             + Int64(packets.lowerBound)
