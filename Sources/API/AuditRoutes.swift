@@ -6,7 +6,7 @@ import Hummingbird
 import Identity
 import Primitives
 
-private struct AuditRowBody: Encodable {
+struct AuditRowBody: Encodable {
     var id: Int64
     var eventType: String
     var userId: String?
@@ -34,7 +34,7 @@ private struct AuditRowBody: Encodable {
     }
 }
 
-private struct AuditListBody: Encodable {
+struct AuditListBody: Encodable {
     var rows: [AuditRowBody]
     /// For `before` of the next page; missing on the last one.
     var nextBefore: Int64?
@@ -42,18 +42,16 @@ private struct AuditListBody: Encodable {
 
 extension Routes {
     func audit(_ table: RouteTable) {
-        table.on(.get, "api/v1/audit", .permission(.readAudit)) { request, context in
+        table.on(.get, "api/v1/audit", .permission(.readAudit), .listAudit) { request, context in
             try await listAudit(request, context.caller)
         }
     }
 
     private func listAudit(_ request: Request, _ caller: Caller) async throws -> Response {
-        let query = try Query(
-            request,
-            allowing: ["event_type", "user_id", "start_time", "end_time", "before", "limit"])
+        let query = Query(request)
         var question = AuditQuestion()
-        question.limit = try query.integer("limit", in: 1...500) ?? 100
-        question.before = try query.integer("before", in: 1...1 << 53).map { Int64($0) }
+        question.limit = try query.integer("limit", in: Bounds.limit) ?? 100
+        question.before = try query.integer("before", in: Bounds.rowID).map { Int64($0) }
         if query["start_time"] != nil { question.from = try query.time("start_time") }
         if query["end_time"] != nil { question.to = try query.time("end_time") }
         if let text = query["event_type"] {

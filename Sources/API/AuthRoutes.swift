@@ -9,7 +9,7 @@ import NIOCore
 import Primitives
 
 /// What a login and a refresh answer.
-private struct TokenBody: Encodable {
+struct TokenBody: Encodable {
     var accessToken: String
     var expiresIn: Int64
     var refreshToken: String?
@@ -24,7 +24,7 @@ private struct TokenBody: Encodable {
 extension Routes {
     func authentication(_ table: RouteTable) {
         let group = table.group("api/v1/auth")
-        group.post("token", .open) { request, context in
+        group.post("token", .open, .signIn) { request, context in
             let body = try await body(of: request, allowing: ["login_id", "password"])
             return try granted(
                 await services.identity.login(
@@ -32,22 +32,22 @@ extension Routes {
                     password: Redacted(try body.requiredText("password")),
                     from: context.origin(of: request)))
         }
-        group.post("refresh", .open) { request, context in
+        group.post("refresh", .open, .refreshToken) { request, context in
             let body = try await body(of: request, allowing: ["refresh_token"])
             return try granted(
                 await services.identity.refresh(
                     Redacted(try body.requiredText("refresh_token")),
                     from: context.origin(of: request)))
         }
-        group.post("logout", .caller) { _, context in
+        group.post("logout", .caller, .signOut) { _, context in
             try await services.identity.logout(context.caller)
             return Response(status: .noContent)
         }
-        table.on(.get, ".well-known/jwks.json", .open) { _, _ in
+        table.on(.get, ".well-known/jwks.json", .open, .keySet) { _, _ in
             Response(
                 status: .ok,
                 headers: [
-                    .contentType: "application/jwk-set+json", .cacheControl: "public, max-age=300",
+                    .contentType: JSONType.keySet, .cacheControl: "public, max-age=300",
                 ], body: .init(byteBuffer: ByteBuffer(string: services.identity.publishedKeys)))
         }
     }

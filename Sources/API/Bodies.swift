@@ -201,12 +201,8 @@ struct PrepareRequest {
     var cameraID: CameraID
     var range: TimeRange
 
-    private static let keys: Set<String> = [
-        "camera_id", "start_time", "end_time", "format", "segment_type",
-    ]
-
     init(parsing body: ByteBuffer) throws {
-        let object = try JSONObject(parsing: body, allowing: Self.keys)
+        let object = try JSONObject(parsing: body, allowing: Self.schema.keys)
         guard let id = CameraID(try object.requiredText("camera_id")) else {
             throw MarsadError(.cameraNotFound)
         }

@@ -10,12 +10,8 @@ import NIOCore
 import Primitives
 
 /// A camera's definition from outside, validated.
-private struct CameraRequest {
-    static let keys: Set<String> = [
-        "name", "name_ar", "source", "folder_id", "rtsp_url", "sub_rtsp_url", "has_audio",
-        "recording", "retention_days",
-    ]
-    private static let nameCharacters = 200
+struct CameraRequest {
+    static let nameCharacters = 200
 
     var name: String
     var nameArabic: String
@@ -54,7 +50,7 @@ private struct CameraRequest {
         subAddress = try Self.address(body, "sub_rtsp_url")
         hasAudio = try body.flag("has_audio") ?? false
         recordingMode = try body.flag("recording") ?? true ? .continuous : .off
-        retentionDays = try body.integer("retention_days", in: 1...3650)
+        retentionDays = try body.integer("retention_days", in: Bounds.retentionDays)
     }
 
     private static func address(
@@ -81,7 +77,7 @@ private struct CameraRequest {
 }
 
 /// A camera that was added, with what its publisher shows: that is said this once.
-private struct AddedCameraBody: Encodable {
+struct AddedCameraBody: Encodable {
     var camera: CameraBody
     var whipUrl: String?
     var token: String?
@@ -89,13 +85,13 @@ private struct AddedCameraBody: Encodable {
 
 extension Routes {
     func cameraAdministration(_ group: RouteGroup) {
-        group.post("", .permission(.administerCameras)) { request, context in
+        group.post("", .permission(.administerCameras), .addCamera) { request, context in
             try await addCamera(request, context.caller)
         }
-        group.put(":id", .permission(.administerCameras)) { request, context in
+        group.put(":id", .permission(.administerCameras), .changeCamera) { request, context in
             try await changeCamera(request, context)
         }
-        group.delete(":id", .permission(.administerCameras)) { _, context in
+        group.delete(":id", .permission(.administerCameras), .removeCamera) { _, context in
             let caller = context.caller
             let camera = try await camera(context.cameraID(), for: caller.visibility)
             try await record(.cameraDeleted, camera, by: caller)
@@ -106,10 +102,11 @@ extension Routes {
     }
 
     private func addCamera(_ request: Request, _ caller: Caller) async throws -> Response {
-        let body = try await body(of: request, allowing: CameraRequest.keys.union(["origin"]))
+        let body = try await body(
+            of: request, allowing: CameraRequest.schema.keys.union(["origin"]))
         let wanted = try CameraRequest(body)
         try check(wanted, caller)
-        let origin = try body.choice("origin", [CameraOrigin.rtsp, .whip]) ?? .rtsp
+        let origin = try body.choice("origin", CameraBody.origins) ?? .rtsp
         guard (origin == .rtsp) == (wanted.address != nil),
             origin == .rtsp || wanted.subAddress == nil
         else {
@@ -141,7 +138,7 @@ extension Routes {
     private func changeCamera(
         _ request: Request, _ context: MarsadRequestContext
     ) async throws -> Response {
-        let wanted = try CameraRequest(await body(of: request, allowing: CameraRequest.keys))
+        let wanted = try CameraRequest(await body(of: request, allowing: CameraRequest.schema.keys))
         let before = try await camera(context.cameraID(), for: context.caller.visibility)
         try check(wanted, context.caller)
         var camera = before

@@ -7,8 +7,6 @@ import Primitives
 
 /// A part of an organisation.
 struct UnitBody: Encodable {
-    static let keys: Set<String> = ["code", "name", "name_arabic"]
-
     var code: String
     var name: String
     var nameArabic: String
@@ -83,8 +81,6 @@ struct CallerBody: Encodable {
 }
 
 struct GrantBody: Encodable {
-    static let keys: Set<String> = ["permission", "playback_hours"]
-
     var permission: String
     /// How far back playback reaches; missing without a limit.
     var playbackHours: Int?
@@ -126,11 +122,6 @@ struct GroupListBody: Encodable {
 // MARK: What is read
 
 extension UserProfile {
-    static let keys: Set<String> = [
-        "employee_number", "display_name", "full_name_arabic", "email", "agency", "department",
-        "section",
-    ]
-
     /// All of a profile: what is left out is empty.
     init(_ body: JSONObject) throws(MarsadError) {
         self.init(
@@ -146,11 +137,6 @@ extension UserProfile {
 
 /// A group's own fields, validated; its id is not among them.
 struct GroupRequest {
-    static let keys: Set<String> = [
-        "name", "name_arabic", "description", "default_agency", "permissions",
-    ]
-    private static let permissionsAtMost = 200
-
     var name: String
     var nameArabic: String
     var description: String
@@ -163,7 +149,7 @@ struct GroupRequest {
         description = try body.text("description") ?? ""
         defaultAgency = try body.text("default_agency")
         let objects = try body.objects(
-            "permissions", upTo: Self.permissionsAtMost, allowing: GrantBody.keys)
+            "permissions", upTo: Limits.grantsPerGroup, allowing: GrantBody.schema.keys)
         for object in objects ?? [] {
             let text = try object.requiredText("permission")
             guard let permission = Permission(text) else {
@@ -191,7 +177,7 @@ extension JSONObject {
     }
 
     fileprivate func unit(_ key: String) throws(MarsadError) -> OrganizationUnit? {
-        guard let unit = try object(key, allowing: UnitBody.keys) else { return nil }
+        guard let unit = try object(key, allowing: UnitBody.request.keys) else { return nil }
         return OrganizationUnit(
             code: try unit.requiredText("code"), name: try unit.text("name") ?? "",
             nameArabic: try unit.text("name_arabic") ?? "")

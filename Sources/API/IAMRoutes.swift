@@ -19,7 +19,7 @@ extension Routes {
 
     func administration(_ table: RouteTable) {
         let group = table.group("api/v1/iam")
-        group.get("me", .caller) { _, context in
+        group.get("me", .caller, .me) { _, context in
             let caller = context.caller
             var user: User?
             if let id = caller.actor.userID { user = try await identity.user(id, for: caller) }
@@ -28,7 +28,7 @@ extension Routes {
         }
         users(group)
         groups(group)
-        table.on(.post, "webhook/iam", .signedBody) { request, context in
+        table.on(.post, "webhook/iam", .signedBody, .takeEvent) { request, context in
             try await takeEvent(request, context)
         }
     }
@@ -36,24 +36,25 @@ extension Routes {
     // MARK: Users
 
     private func users(_ group: RouteGroup) {
-        group.get("users", .permission(.administerUsers)) { request, context in
+        group.get("users", .permission(.administerUsers), .listUsers) { request, context in
             let found = try await identity.users(try filter(request), for: context.caller)
             return try jsonResponse(
                 UserListBody(users: found.users.map(UserBody.init), total: found.total))
         }
-        group.post("users", .permission(.administerUsers)) { request, context in
+        group.post("users", .permission(.administerUsers), .createUser) { request, context in
             try await createUser(request, context.caller)
         }
-        group.get("users/:id", .permission(.administerUsers)) { _, context in
+        group.get("users/:id", .permission(.administerUsers), .getUser) { _, context in
             try await detail(context.userID(), for: context.caller)
         }
-        group.put("users/:id", .permission(.administerUsers)) { request, context in
-            let body = try await body(of: request, allowing: UserProfile.keys)
+        group.put("users/:id", .permission(.administerUsers), .updateUser) { request, context in
+            let body = try await body(of: request, allowing: UserProfile.schema.keys)
             let id = try context.userID()
             try await identity.updateUser(id, profile: UserProfile(body), by: context.caller)
             return try await detail(id, for: context.caller)
         }
-        group.patch("users/:id/status", .permission(.administerUsers)) { request, context in
+        group.patch("users/:id/status", .permission(.administerUsers), .setUserStatus) {
+            request, context in
             let body = try await body(of: request, allowing: ["status"])
             guard let status = try body.choice("status", UserStatus.allCases) else {
                 throw MarsadError(
@@ -63,7 +64,8 @@ extension Routes {
             try await identity.setStatus(id, status, by: context.caller)
             return try await detail(id, for: context.caller)
         }
-        group.post("users/:id/groups", .permission(.administerUsers)) { request, context in
+        group.post("users/:id/groups", .permission(.administerUsers), .addMember) {
+            request, context in
             let body = try await body(of: request, allowing: ["group_id"])
             guard let groupID = GroupID(try body.requiredText("group_id")) else {
                 throw MarsadError(.notFound)
@@ -72,7 +74,8 @@ extension Routes {
             try await identity.addMember(id, to: groupID, by: context.caller)
             return try await detail(id, for: context.caller)
         }
-        group.delete("users/:id/groups/:group", .permission(.administerUsers)) { _, context in
+        group.delete("users/:id/groups/:group", .permission(.administerUsers), .removeMember) {
+            _, context in
             try await identity.removeMember(
                 context.userID(), from: context.groupID("group"), by: context.caller)
             return Response(status: .noContent)
@@ -80,8 +83,7 @@ extension Routes {
     }
 
     private func filter(_ request: Request) throws(MarsadError) -> UserStore.Filter {
-        let query = try Query(
-            request, allowing: ["agency", "status", "group_id", "q", "limit", "offset"])
+        let query = Query(request)
         var filter = UserStore.Filter()
         filter.agency = query["agency"]
         filter.text = query["q"]
@@ -97,15 +99,15 @@ extension Routes {
             }
             filter.group = group
         }
-        filter.limit = try query.integer("limit", in: 1...500) ?? 100
-        filter.offset = try query.integer("offset", in: 0...1_000_000) ?? 0
+        filter.limit = try query.integer("limit", in: Bounds.limit) ?? 100
+        filter.offset = try query.integer("offset", in: Bounds.offset) ?? 0
         return filter
     }
 
     private func createUser(_ request: Request, _ caller: Caller) async throws -> Response {
         let body = try await body(
             of: request,
-            allowing: UserProfile.keys.union(["login_id", "password", "origin", "status", "groups"])
+            allowing: Schema.newUser.keys
         )
         let text = try body.requiredText("login_id")
         guard let loginID = LoginID(text) else {
@@ -119,7 +121,7 @@ extension Routes {
             profile: try UserProfile(body),
             status: try body.choice("status", UserStatus.allCases) ?? .active,
             password: try body.text("password").map { Redacted($0) })
-        for text in try body.texts("groups", upTo: 100) ?? [] {
+        for text in try body.texts("groups", upTo: UserProfile.groupsAtMost) ?? [] {
             guard let id = GroupID(text) else {
                 throw MarsadError(.invalidRequest, details: ["key": "groups"])
             }
@@ -142,11 +144,12 @@ extension Routes {
     // MARK: Groups
 
     private func groups(_ group: RouteGroup) {
-        group.get("groups", .permission(.administerUsers)) { _, context in
+        group.get("groups", .permission(.administerUsers), .listGroups) { _, context in
             try jsonResponse(GroupListBody(try await identity.groups(for: context.caller)))
         }
-        group.post("groups", .permission(.administerUsers)) { request, context in
-            let wanted = try GroupRequest(await body(of: request, allowing: GroupRequest.keys))
+        group.post("groups", .permission(.administerUsers), .createGroup) { request, context in
+            let wanted = try GroupRequest(
+                await body(of: request, allowing: GroupRequest.schema.keys))
             let made = try await identity.createGroup(
                 name: wanted.name, nameArabic: wanted.nameArabic, description: wanted.description,
                 defaultAgency: wanted.defaultAgency, grants: wanted.grants, by: context.caller)
@@ -154,12 +157,13 @@ extension Routes {
                 GroupBody(made), status: .created,
                 headers: [.location: "/api/v1/iam/groups/\(made.id)"])
         }
-        group.get("groups/:id", .permission(.administerUsers)) { _, context in
+        group.get("groups/:id", .permission(.administerUsers), .getGroup) { _, context in
             try jsonResponse(
                 GroupBody(try await identity.group(context.groupID("id"), for: context.caller)))
         }
-        group.put("groups/:id", .permission(.administerUsers)) { request, context in
-            let wanted = try GroupRequest(await body(of: request, allowing: GroupRequest.keys))
+        group.put("groups/:id", .permission(.administerUsers), .updateGroup) { request, context in
+            let wanted = try GroupRequest(
+                await body(of: request, allowing: GroupRequest.schema.keys))
             let changed = UserGroup(
                 id: try context.groupID("id"), name: wanted.name, nameArabic: wanted.nameArabic,
                 description: wanted.description, defaultAgency: wanted.defaultAgency,
@@ -167,7 +171,7 @@ extension Routes {
             try await identity.updateGroup(changed, by: context.caller)
             return try jsonResponse(GroupBody(changed))
         }
-        group.delete("groups/:id", .permission(.administerUsers)) { _, context in
+        group.delete("groups/:id", .permission(.administerUsers), .deleteGroup) { _, context in
             try await identity.deleteGroup(context.groupID("id"), by: context.caller)
             return Response(status: .noContent)
         }

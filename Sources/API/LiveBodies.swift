@@ -13,8 +13,7 @@ struct ReserveRequest {
     var duration: Duration?
 
     init(parsing body: ByteBuffer) throws {
-        let object = try JSONObject(
-            parsing: body, allowing: ["camera_id", "quality", "duration_seconds"])
+        let object = try JSONObject(parsing: body, allowing: Self.schema.keys)
         guard let id = CameraID(try object.requiredText("camera_id")) else {
             throw MarsadError(.cameraNotFound)
         }
@@ -27,7 +26,8 @@ struct ReserveRequest {
             }
             quality = known
         }
-        duration = try object.integer("duration_seconds", in: 1...86_400).map { .seconds($0) }
+        duration = try object.integer("duration_seconds", in: Bounds.reservationSeconds)
+            .map { .seconds($0) }
     }
 }
 

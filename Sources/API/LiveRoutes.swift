@@ -25,18 +25,18 @@ extension Routes {
     // MARK: Reservations
 
     func streams(_ group: RouteGroup) {
-        group.post("reserve", .permission(.viewCamera)) { request, context in
+        group.post("reserve", .permission(.viewCamera), .reserve) { request, context in
             try await reserve(request, context.caller)
         }
-        group.post("heartbeat/:id", .permission(.viewCamera)) { _, context in
+        group.post("heartbeat/:id", .permission(.viewCamera), .heartbeat) { _, context in
             try await heartbeat(try context.parameters.require("id"), context.caller)
         }
-        group.delete("release/:id", .permission(.viewCamera)) { _, context in
+        group.delete("release/:id", .permission(.viewCamera), .release) { _, context in
             try await services.reservations.release(
                 try context.parameters.require("id"), by: context.caller)
             return Response(status: .noContent)
         }
-        group.get("stats", .permission(.viewCamera)) { _, context in
+        group.get("stats", .permission(.viewCamera), .streamStats) { _, context in
             try await stats(context.caller.visibility)
         }
     }
@@ -90,24 +90,25 @@ extension Routes {
     // MARK: WHEP
 
     func whep(_ group: RouteGroup) {
-        discovery(group, ":id/whep")
-        group.post(":id/whep", .reservation) { request, context in try await join(request, context)
+        discovery(group, "whep", .streams)
+        group.post(":id/whep", .reservation, .joinWHEP) { request, context in
+            try await join(request, context)
         }
-        group.get(":id/clock", .permission(.viewCamera)) { _, context in
+        group.get(":id/clock", .permission(.viewCamera), .liveClock) { _, context in
             let camera = try await camera(context, to: .viewCamera)
             guard let clock = await services.node.liveClock(of: camera.id) else {
                 throw MarsadError(.cameraUnavailable, details: ["camera_id": camera.id.rawValue])
             }
             return try jsonResponse(ClockBody(clock, now: services.world.wallTime()))
         }
-        group.patch(":id/whep/:session", .reservation) { request, context in
+        group.patch(":id/whep/:session", .reservation, .patchWHEP) { request, context in
             let (camera, session, _) = try await session(request, context)
             return try await patch(request) { fragment, ifMatch in
                 try await services.node.patchViewer(
                     session, of: camera, fragment: fragment, ifMatch: ifMatch)
             }
         }
-        group.delete(":id/whep/:session", .reservation) { request, context in
+        group.delete(":id/whep/:session", .reservation, .leaveWHEP) { request, context in
             let (_, session, reservation) = try await session(request, context)
             guard await services.node.closeViewer(session) else { throw MarsadError(.notFound) }
             await services.reservations.unbind(session, from: reservation)
@@ -229,13 +230,15 @@ extension Routes {
     /// What may be asked of an endpoint and of its sessions without a token: OPTIONS, GET, and HEAD,
     /// which says what is spoken here (WHEP draft, discovery). Whether there is such a camera is not said
     /// to somebody who is not known.
-    func discovery(_ group: RouteGroup, _ endpoint: String) {
-        for path in [endpoint, endpoint + "/:session"] {
-            group.on(.options, path, .open) { _, _ in preflight() }
-            group.get(path, .open) { _, _ in
+    func discovery(_ group: RouteGroup, _ name: String, _ tag: Operation.Tag) {
+        for isSession in [false, true] {
+            let path = ":id/" + name + (isSession ? "/:session" : "")
+            let operation = { Operation.discovery(name, tag, isSession: isSession, $0) }
+            group.on(.options, path, .open, operation("options")) { _, _ in preflight() }
+            group.get(path, .open, operation("get")) { _, _ in
                 Response(status: .noContent, headers: Self.shared)
             }
-            group.on(.head, path, .open) { _, _ in
+            group.on(.head, path, .open, operation("head")) { _, _ in
                 var headers = Self.shared
                 headers[.contentType] = Self.descriptionType
                 return Response(status: .ok, headers: headers)

@@ -9,37 +9,47 @@ import NIOCore
 import Observability
 import Primitives
 
+/// `GET /health/ready`.
+struct ReadinessBody: Encodable {
+    struct Dependency: Encodable {
+        var name: String
+        var status: String
+        var latencyMs: Double
+    }
+    var status: String
+    var dependencies: [Dependency]
+}
+
 extension Routes {
     func operations(_ table: RouteTable) {
-        table.on(.get, "/", .open) { _, _ in try Page.response("index.html") }
-        table.on(.get, "page/:name", .open) { _, context in
+        table.on(.get, "/", .open, .page) { _, _ in try Page.response("index.html") }
+        table.on(.get, "page/:name", .open, .pageFile) { _, context in
             try Page.response(try context.parameters.require("name"))
         }
-        table.on(.get, "health", .open) { _, _ in try jsonResponse(["status": "ok"]) }
-        table.on(.get, "health/ready", .operations) { _, _ in try await ready() }
-        table.on(.get, "version", .open) { _, _ in
+        table.on(.get, "health", .open, .health) { _, _ in
+            try jsonResponse(["status": "ok"])
+        }
+        table.on(.get, "health/ready", .operations, .readiness) { _, _ in try await ready() }
+        table.on(.get, "version", .open, .version) { _, _ in
             try jsonResponse(["name": "marsad", "version": services.version])
         }
-        table.on(.get, "metrics", .operations) { _, _ in try await metrics() }
+        table.on(.get, "metrics", .operations, .metrics) { _, _ in try await metrics() }
+        table.on(.get, "openapi.json", .open, .document) { _, _ in
+            Response(
+                status: .ok,
+                headers: [.contentType: JSONType.plain, .cacheControl: "no-cache"],
+                body: .init(byteBuffer: try document.get()))
+        }
     }
 
     private func ready() async throws -> Response {
-        struct Dependency: Encodable {
-            var name: String
-            var status: String
-            var latencyMs: Double
-        }
-        struct Ready: Encodable {
-            var status: String
-            var dependencies: [Dependency]
-        }
         let begun = services.world.now()
         let isUp = (try? await services.cameras.all(.everything)) != nil
         let milliseconds = (services.world.now() - begun).inSeconds * 1000
-        let database = Dependency(
+        let database = ReadinessBody.Dependency(
             name: "database", status: isUp ? "ok" : "failed", latencyMs: milliseconds)
         return try jsonResponse(
-            Ready(status: isUp ? "ok" : "failed", dependencies: [database]),
+            ReadinessBody(status: isUp ? "ok" : "failed", dependencies: [database]),
             status: isUp ? .ok : .serviceUnavailable)
     }
 

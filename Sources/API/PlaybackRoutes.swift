@@ -14,31 +14,34 @@ extension Routes {
     private static let reachTolerance = Duration.seconds(60)
 
     func playback(_ group: RouteGroup) {
-        group.post("prepare", .permission(.viewPlayback)) { request, context in
+        group.post("prepare", .permission(.viewPlayback), .preparePlayback) { request, context in
             try await prepare(request, context.caller)
         }
-        group.get("status/:session", .permission(.viewPlayback)) { _, context in
+        group.get("status/:session", .permission(.viewPlayback), .playbackStatus) { _, context in
             let session = try context.parameters.require("session")
             return try jsonResponse(
                 PlaybackBody(try await services.playback.status(session, by: context.caller)))
         }
-        group.get("playlist/:name", .signedLink, isMedia: true) { request, context in
+        group.get("playlist/:name", .signedLink, .playbackPlaylist, isMedia: true) {
+            request, context in
             let name = try context.parameters.require("name")
             guard name.hasSuffix(".m3u8") else { throw MarsadError(.notFound) }
             return playlist(
                 try await services.playback.playlist(
                     String(name.dropLast(5)), token: try token(request)))
         }
-        group.get("segment/:session/:name", .signedLink, isMedia: true) { request, context in
+        group.get("segment/:session/:name", .signedLink, .playbackSegment, isMedia: true) {
+            request, context in
             let session = try context.parameters.require("session")
             let name = try context.parameters.require("name")
             return video(
                 try await services.playback.media(session, name: name, token: try token(request)))
         }
-        group.get("timeline", .permission(.viewPlayback)) { request, context in
+        group.get("timeline", .permission(.viewPlayback), .timeline) { request, context in
             try await timeline(request, context.caller)
         }
-        group.get("thumbnail", .permission(.viewPlayback), isMedia: true) { request, context in
+        group.get("thumbnail", .permission(.viewPlayback), .thumbnail, isMedia: true) {
+            request, context in
             try await thumbnail(request, context.caller)
         }
     }
@@ -54,7 +57,7 @@ extension Routes {
     }
 
     private func token(_ request: Request) throws -> String {
-        guard let token = try Query(request, allowing: ["token"])["token"] else {
+        guard let token = Query(request)["token"] else {
             throw MarsadError(.invalidSignature)
         }
         return token
@@ -62,10 +65,10 @@ extension Routes {
 
     /// What is older than the caller may play is not there for him.
     private func timeline(_ request: Request, _ caller: Caller) async throws -> Response {
-        let query = try Query(
-            request, allowing: ["camera_id", "start_time", "end_time", "resolution_seconds"])
+        let query = Query(request)
         let (camera, earliest) = try await recorded(try query.cameraID(), caller)
-        let resolution = try query.integer("resolution_seconds", in: 1...86_400) ?? 1
+        let resolution =
+            try query.integer("resolution_seconds", in: Bounds.timelineResolutionSeconds) ?? 1
         guard
             let range = TimeRange(
                 start: try query.time("start_time"), end: try query.time("end_time")),
@@ -84,12 +87,12 @@ extension Routes {
     }
 
     private func thumbnail(_ request: Request, _ caller: Caller) async throws -> Response {
-        let query = try Query(request, allowing: ["camera_id", "at", "width"])
+        let query = Query(request)
         let (camera, earliest) = try await recorded(try query.cameraID(), caller)
         let time = try query.time("at")
         try check(time, earliest)
         let picture = try await services.thumbnails.thumbnail(
-            of: camera.id, at: time, width: try query.integer("width", in: 16...3840))
+            of: camera.id, at: time, width: try query.integer("width", in: Bounds.width))
         return jpeg(picture, [.frameTime: picture.wallTime.description])
     }
 

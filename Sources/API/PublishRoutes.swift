@@ -10,11 +10,11 @@ import Primitives
 
 extension Routes {
     func whip(_ group: RouteGroup) {
-        discovery(group, ":id/whip")
-        group.post(":id/whip", .publishing) { request, context in
+        discovery(group, "whip", .publishing)
+        group.post(":id/whip", .publishing, .joinWHIP) { request, context in
             try await publish(request, context)
         }
-        group.patch(":id/whip/:session", .publishing) { request, context in
+        group.patch(":id/whip/:session", .publishing, .patchWHIP) { request, context in
             let camera = try await publisher(request, context)
             let session = try context.parameters.require("session")
             return try await patch(request) { fragment, ifMatch in
@@ -22,7 +22,7 @@ extension Routes {
                     session, of: camera.id, fragment: fragment, ifMatch: ifMatch)
             }
         }
-        group.delete(":id/whip/:session", .publishing) { request, context in
+        group.delete(":id/whip/:session", .publishing, .leaveWHIP) { request, context in
             let camera = try await publisher(request, context)
             let session = try context.parameters.require("session")
             guard await services.node.closePublisher(session, of: camera.id) else {

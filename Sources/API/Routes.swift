@@ -3,12 +3,13 @@
 
 package import Domain
 import HTTPTypes
-import Hummingbird
+package import Hummingbird
 package import Identity
 package import Ingest
 package import Live
 package import Logging
-import NIOCore
+package import NIOCore
+import NIOFoundationCompat
 package import Observability
 package import Playback
 import Primitives
@@ -65,31 +66,44 @@ package struct APIServices: Sendable {
 
 /// Registers every route.
 package struct Routes: Sendable {
-    let services: APIServices
-    let tickets: SocketTickets
-
-    package init(_ services: APIServices) {
-        self.services = services
-        tickets = SocketTickets(world: services.world)
+    private struct Parts {
+        let services: APIServices
+        let tickets: SocketTickets
+        let document: Result<ByteBuffer, any Error>
     }
 
-    /// Every route of this version, with what it asks of its callers.
-    package func table() -> RouteTable {
-        let limiter = RequestLimiter(
-            world: services.world, settings: services.settings, registry: services.registry)
-        let identity = services.identity
-        let table = RouteTable(
-            Admission(
-                world: services.world, settings: services.settings,
-                authenticate: { bearer, origin throws(MarsadError) in
-                    try await identity.authenticate(bearer.reveal(), from: origin)
-                }, limiter: limiter, tickets: tickets,
-                answers: IdempotentAnswers(world: services.world),
-                refusals: RefusalLog(world: services.world, auditing: identity.auditing)))
-        table.router.middlewares.add(
-            Gateway(
-                world: services.world, registry: services.registry, logger: services.logger,
-                settings: services.settings, limiter: limiter))
+    private let parts: Parts?
+
+    package init(_ services: APIServices) {
+        parts = Parts(
+            services: services, tickets: SocketTickets(world: services.world),
+            document: Result { try Self.document(version: services.version) })
+    }
+
+    private init() { parts = nil }
+
+    /// Every route of this version, for who describes them and serves none: only a handler asks for
+    /// services, and without an `Admission` no handler runs.
+    package static func described() -> [Route] { Routes().table().routes }
+
+    /// The document of the interface, as text.
+    package static func document(version: String, isPretty: Bool = false) throws -> ByteBuffer {
+        ByteBuffer(
+            data: try OpenAPIDocument(described(), version: version).bytes(isPretty: isPretty))
+    }
+
+    var services: APIServices { working.services }
+    var tickets: SocketTickets { working.tickets }
+    /// `GET /openapi.json`, as it was made at start.
+    var document: Result<ByteBuffer, any Error> { working.document }
+
+    private var working: Parts {
+        guard let parts else { preconditionFailure("routes that are described serve nobody") }
+        return parts
+    }
+
+    private func table() -> RouteTable {
+        let table = RouteTable()
         operations(table)
         authentication(table)
         administration(table)
@@ -102,8 +116,25 @@ package struct Routes: Sendable {
         streams(table.group("api/v1/stream"))
         playback(table.group("api/v1/playback"))
         sockets(table)
-        table.refuseOtherMethods()
         return table
+    }
+
+    /// Every route of this version, behind what each asks of its callers.
+    package func router() -> Router<MarsadRequestContext> {
+        let limiter = RequestLimiter(
+            world: services.world, settings: services.settings, registry: services.registry)
+        let identity = services.identity
+        let admission = Admission(
+            world: services.world, settings: services.settings,
+            authenticate: { bearer, origin throws(MarsadError) in
+                try await identity.authenticate(bearer.reveal(), from: origin)
+            }, limiter: limiter, tickets: tickets,
+            answers: IdempotentAnswers(world: services.world),
+            refusals: RefusalLog(world: services.world, auditing: identity.auditing))
+        let gateway = Gateway(
+            world: services.world, registry: services.registry, logger: services.logger,
+            settings: services.settings, limiter: limiter)
+        return table().router(admission, outermost: gateway)
     }
 
     /// Ends what was opened with rights that have ended: sockets and tickets for them, live viewing and
@@ -126,10 +157,10 @@ package struct Routes: Sendable {
     // MARK: Cameras
 
     private func cameras(_ group: RouteGroup) {
-        group.get("", .permission(.viewCamera)) { request, context in
+        group.get("", .permission(.viewCamera), .listCameras) { request, context in
             try await listCameras(request, context.caller)
         }
-        group.get(":id", .permission(.viewCamera)) { _, context in
+        group.get(":id", .permission(.viewCamera), .getCamera) { _, context in
             let camera = try await camera(context)
             let state = await services.node.state(of: camera.id)
             var body = CameraBody(camera, state ?? StreamState())
@@ -138,15 +169,16 @@ package struct Routes: Sendable {
             }
             return try jsonResponse(body)
         }
-        group.get(":id/snapshot.jpg", .permission(.viewCamera), isMedia: true) { request, context in
+        group.get(":id/snapshot.jpg", .permission(.viewCamera), .snapshot, isMedia: true) {
+            request, context in
             try await snapshot(request, context)
         }
     }
 
     private func listCameras(_ request: Request, _ caller: Caller) async throws -> Response {
-        let query = try Query(request, allowing: ["source", "status", "q", "limit", "offset"])
-        let limit = try query.integer("limit", in: 1...500) ?? 100
-        let offset = try query.integer("offset", in: 0...1_000_000) ?? 0
+        let query = Query(request)
+        let limit = try query.integer("limit", in: Bounds.limit) ?? 100
+        let offset = try query.integer("offset", in: Bounds.offset) ?? 0
         let states = await services.node.states()
         let words = query["q"]?.lowercased()
         let all = try await services.cameras.all(caller.visibility).map {
@@ -167,8 +199,7 @@ package struct Routes: Sendable {
     private func snapshot(_ request: Request, _ context: MarsadRequestContext) async throws
         -> Response
     {
-        let query = try Query(request, allowing: ["width"])
-        let width = try query.integer("width", in: 16...3840)
+        let width = try Query(request).integer("width", in: Bounds.width)
         let camera = try await camera(context, to: .viewCamera)
         guard
             let picture = try await services.thumbnails.snapshot(
@@ -227,11 +258,13 @@ package struct Routes: Sendable {
     // MARK: Live
 
     private func live(_ group: RouteGroup) {
-        group.get(":id/hls/index.m3u8", .reservation, isMedia: true) { request, context in
+        group.get(":id/hls/index.m3u8", .reservation, .livePlaylist, isMedia: true) {
+            request, context in
             let (camera, _) = try await seated(request, context)
             return playlist(try await services.live.playlist(of: camera.id))
         }
-        group.get(":id/hls/:segment/:name", .reservation, isMedia: true) { request, context in
+        group.get(":id/hls/:segment/:name", .reservation, .liveSegment, isMedia: true) {
+            request, context in
             let (camera, _) = try await seated(request, context)
             let segment = try context.parameters.require("segment")
             let name = try context.parameters.require("name")

@@ -20,7 +20,7 @@ package struct TimeRange: Hashable, Sendable {
 }
 
 /// Why there is no video (data model, gaps).
-package enum GapReason: String, Sendable {
+package enum GapReason: String, Sendable, CaseIterable {
     case sourceLost = "SOURCE_LOST"
     case diskFull = "DISK_FULL"
     case storageSlow = "STORAGE_SLOW"

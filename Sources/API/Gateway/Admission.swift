@@ -6,7 +6,7 @@ import HTTPTypes
 import Hummingbird
 import Primitives
 
-/// What every registered route passes before its handler.
+/// The way to every registered route's handler.
 struct Admission: Sendable {
     /// The longest token: an access token with a hundred permissions.
     static let tokenBytes = 8 * 1024
@@ -19,8 +19,26 @@ struct Admission: Sendable {
     let answers: IdempotentAnswers
     let refusals: RefusalLog
 
+    /// A route's answer to a request, where it is let through.
+    func serve(
+        _ route: Route, _ request: Request, _ context: MarsadRequestContext
+    ) async throws -> Response {
+        var context = context
+        do {
+            try await admit(request, &context, route.access, isMedia: route.isMedia)
+            if let names = route.operation.queryNames { try Query.check(request, names) }
+            guard route.isRepeatable, let key = request.headers[.idempotencyKey] else {
+                return try await route.handler(request, context)
+            }
+            return try await answers.answer(key, request, context, route.handler)
+        } catch let error as MarsadError where route.access.hasCaller {
+            refusals.tell(error, request, context, route: route.path)
+            throw error
+        }
+    }
+
     /// Puts the caller into the context, where the route asks for one.
-    func admit(
+    private func admit(
         _ request: Request, _ context: inout MarsadRequestContext, _ access: Access, isMedia: Bool
     ) async throws {
         guard isMedia else {

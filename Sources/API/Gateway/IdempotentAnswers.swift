@@ -17,6 +17,7 @@ final class IdempotentAnswers: Sendable {
     static let keptBytes = 32 * 1024 * 1024
     /// Of a request with a key, and of an answer that is kept.
     static let bodyBytes = 1024 * 1024
+    static let keyBytes = 128
 
     private struct Key: Hashable {
         var actor: Actor
@@ -59,7 +60,7 @@ final class IdempotentAnswers: Sendable {
         _ text: String, _ request: Request, _ context: MarsadRequestContext,
         _ handler: RouteHandler
     ) async throws -> Response {
-        guard (1...128).contains(text.utf8.count),
+        guard (1...Self.keyBytes).contains(text.utf8.count),
             text.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
         else {
             throw MarsadError(.invalidRequest, details: ["header": "Idempotency-Key"])

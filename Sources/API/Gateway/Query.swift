@@ -18,22 +18,28 @@ func bounded<Number: Comparable>(
     return value
 }
 
-/// A request's query, whose names were checked: an unknown one is a 400 that names it.
+/// A request's query. Its names were checked before its route's handler ran.
 struct Query {
     private let values: [String: String]
 
-    init(_ request: Request, allowing names: Set<String>) throws(MarsadError) {
-        var values: [String: String] = [:]
-        for (name, value) in request.uri.queryParameters {
+    init(_ request: Request) {
+        values = Dictionary(
+            request.uri.queryParameters.map { (String($0), String($1)) },
+            uniquingKeysWith: { first, _ in first })
+    }
+
+    /// An unknown name is a 400 that says it, so that a misspelt one never widens a search.
+    static func check(_ request: Request, _ names: Set<String>) throws(MarsadError) {
+        var seen: Set<String> = []
+        for (name, _) in request.uri.queryParameters {
             guard names.contains(String(name)) else {
                 throw MarsadError(
                     .invalidRequest, details: ["unknown_parameter": String(name.prefix(64))])
             }
-            guard values.updateValue(String(value), forKey: String(name)) == nil else {
+            guard seen.insert(String(name)).inserted else {
                 throw MarsadError(.invalidRequest, details: ["repeated_parameter": String(name)])
             }
         }
-        self.values = values
     }
 
     subscript(_ name: String) -> String? { values[name] }

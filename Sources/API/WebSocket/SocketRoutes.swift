@@ -14,15 +14,15 @@ private struct TicketBody: Encodable {
 
 extension Routes {
     func sockets(_ table: RouteTable) {
-        table.on(.post, "api/v1/ws/ticket", .caller) { _, context in
+        table.on(.post, "api/v1/ws/ticket", .caller, .socketTicket) { _, context in
             let ticket = try tickets.issue(to: context.caller)
             return try jsonResponse(
                 TicketBody(ticket: ticket.reveal()), headers: [.cacheControl: "no-store"])
         }
-        table.on(.get, "ws/updates", .socket) { request, context in
+        table.on(.get, "ws/updates", .socket, .updates) { request, context in
             try await openSocket(request, context, topics: [])
         }
-        table.on(.get, "ws/stream/stats", .socket) { request, context in
+        table.on(.get, "ws/stream/stats", .socket, .statsUpdates) { request, context in
             try await openSocket(request, context, topics: [.stats, .quota])
         }
     }

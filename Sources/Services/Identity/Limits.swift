@@ -34,8 +34,8 @@ package enum Limits {
     static let triedNames = 20_000
 
     package static let page = 500
-    static let textCharacters = 200
-    static let grantsPerGroup = 200
+    package static let textCharacters = 200
+    package static let grantsPerGroup = 200
     static let groupsPerUser = 100
 
     /// Events that wait while the log cannot be written; the last fifth is for what has begun.

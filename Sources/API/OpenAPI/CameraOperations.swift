@@ -1,0 +1,110 @@
+// Cameras in the document of the interface.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+
+extension Operation {
+    static let listCameras = Operation(
+        "list_cameras", .cameras, "The cameras that the caller sees",
+        query: [
+            .source, Parameter("status", .choice(CameraBody.statuses)), .words, .limit, .offset,
+        ], answers: [.json(CameraListBody.schema)])
+
+    static let getCamera = Operation(
+        "get_camera", .cameras, "One camera, with the state of its stream",
+        path: ["id": .identifier], answers: [.json(CameraBody.schema)], errors: [.cameraNotFound])
+
+    static let snapshot = Operation(
+        "get_snapshot", .cameras, "A camera's last keyframe, also while it is down",
+        path: ["id": .identifier], query: [.width],
+        answers: [
+            .media(
+                "image/jpeg",
+                headers: [
+                    "X-Frame-Time": .time, "X-Camera-Status": .choice(CameraBody.statuses),
+                ])
+        ], errors: [.cameraNotFound, .sourceForbidden, .cameraUnavailable])
+
+    static let addCamera = Operation(
+        "add_camera", .cameras, "Adds a camera",
+        notes: "A camera of origin WHIP publishes by itself: where to and with which token is said "
+            + "in this answer only.",
+        body: .json(CameraRequest.schema.adding(["origin": CameraBody.origin.optional])),
+        answers: [.created(AddedCameraBody.schema)], errors: [.sourceForbidden])
+
+    static let changeCamera = Operation(
+        "change_camera", .cameras, "Changes a camera",
+        notes: "Addresses that are left out stay as they are.", path: ["id": .identifier],
+        body: .json(CameraRequest.schema), answers: [.json(CameraBody.schema)],
+        errors: [.cameraNotFound, .sourceForbidden])
+
+    static let removeCamera = Operation(
+        "remove_camera", .cameras, "Removes a camera; its recordings stay until they expire",
+        path: ["id": .identifier], answers: [.noContent], errors: [.cameraNotFound])
+}
+
+extension CameraRequest {
+    static let schema = Schema.object(
+        "CameraDefinition",
+        [
+            "name": .text(1...nameCharacters).example("Gate 1"),
+            "name_ar": .text(0...nameCharacters).optional, "source": .source,
+            "folder_id": .folder.optional, "rtsp_url": address.optional,
+            "sub_rtsp_url": address.optional, "has_audio": .flag.optional,
+            "recording": .flag.defaulting(to: true).optional,
+            "retention_days": .integer(Bounds.retentionDays).optional,
+        ])
+
+    private static let address = Schema.text(8...2000, pattern: "^rtsp://")
+        .example("rtsp://camera.example/stream1")
+}
+
+extension CameraBody {
+    static let statuses = ["CONNECTING", "ONLINE", "OFFLINE", "ERROR", "CIRCUIT_OPEN"]
+    static let origins = [CameraOrigin.rtsp, .whip]
+    static let origin = Schema.choice(origins)
+
+    static let schema = Schema.object(
+        "Camera",
+        [
+            "id": .identifier, "name": .text(), "name_ar": .text(), "source": .source,
+            "folder_id": .folder.optional, "status": .choice(statuses), "supports_ptz": .flag,
+            "recording": .flag, "origin": origin, "resolution": .text().optional,
+            "codec": .text().optional, "bitrate_kbps": .count, "last_seen": .time.optional,
+            "last_error": .text().optional, "created_at": .time, "updated_at": .time,
+            "rtsp_url": .text().described("Without credentials; for storage:admin only.").optional,
+            "stream": StreamBody.schema,
+        ])
+}
+
+extension CameraListBody {
+    static let schema = Schema.object(
+        "CameraList",
+        ["cameras": .list(CameraBody.schema), "total": .count, "last_updated": .time])
+}
+
+extension AddedCameraBody {
+    static let schema = Schema.object(
+        "AddedCamera",
+        ["camera": CameraBody.schema, "whip_url": .text().optional, "token": .text().optional])
+}
+
+extension StreamBody {
+    static let schema = Schema.object(
+        "Stream",
+        [
+            "status": .choice(StreamStatus.allCases), "connect_time": .time.optional,
+            "last_error": .text().optional, "retry_count": .count, "bitrate_kbps": .count,
+            "resolution": .text().optional, "codec": .text().optional, "frames": .integer(),
+            "gaps": .integer(), "last_frame": .time.optional, "sub": SubStreamBody.schema.optional,
+        ])
+}
+
+extension SubStreamBody {
+    static let schema = Schema.object(
+        "SubStream",
+        [
+            "status": .choice(StreamStatus.allCases), "last_error": .text().optional,
+            "bitrate_kbps": .count, "resolution": .text().optional,
+        ])
+}
