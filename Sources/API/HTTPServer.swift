@@ -12,15 +12,18 @@ extension Routes {
         let settings = services.settings
         let world = services.world
         let count = ConnectionCount(settings: settings, registry: services.registry)
-        return .http1(
-            configuration: .init(
-                additionalChannelHandlers: [
-                    ConnectionGuard(count: count, settings: settings, makeID: world.makeID),
-                    WebSocketGate(),
-                ],
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: GatewaySettings.headerBytes,
-                    maxHeaderListSize: GatewaySettings.headerBytes,
-                    maxHeaderFieldCount: GatewaySettings.headerFields)))
+        let configuration = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [
+                ConnectionGuard(count: count, settings: settings, makeID: world.makeID),
+                WebSocketGate(),
+            ],
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: GatewaySettings.headerBytes,
+                maxHeaderListSize: GatewaySettings.headerBytes,
+                maxHeaderFieldCount: GatewaySettings.headerFields))
+        return HTTPServerBuilder { responder in
+            LoopBoundChannel(
+                base: HTTP1Channel(responder: responder, configuration: configuration))
+        }
     }
 }

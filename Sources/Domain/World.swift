@@ -32,10 +32,8 @@ package struct World: Sendable {
         var bytes = secureRandomBytes(16)
         bytes[6] = bytes[6] & 0x0F | 0x40
         bytes[8] = bytes[8] & 0x3F | 0x80
-        let hex = bytes.hex
-        let u = Array(hex)
-        return String(u[0..<8]) + "-" + String(u[8..<12]) + "-" + String(u[12..<16]) + "-"
-            + String(u[16..<20]) + "-" + String(u[20..<32])
+        let groups = [0..<4, 4..<6, 6..<8, 8..<10, 10..<16]
+        return groups.map { bytes[$0].hex }.joined(separator: "-")
     }
 }
 

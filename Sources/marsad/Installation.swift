@@ -242,7 +242,7 @@ struct Installation: Service {
             router: routes.router(), server: routes.server(),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in await onReady(channel.localAddress?.port ?? port) },
-            logger: logger)
+            eventLoopGroupProvider: .shared(ConnectionLoops.shared), logger: logger)
         application.addServices(self)
         return application
     }

@@ -15,9 +15,15 @@ extension World {
             return generator.next()
         },
         secureRandomBytes: { count in
-            // Swift's system generator is getrandom(2) on Linux.
+            // Swift's system generator is getrandom(2) on Linux: one call for each eight bytes.
             var generator = SystemRandomNumberGenerator()
-            return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(count + 7)
+            while bytes.count < count {
+                withUnsafeBytes(of: generator.next()) { bytes.append(contentsOf: $0) }
+            }
+            bytes.removeLast(bytes.count - count)
+            return bytes
         })
 
     private static func clock(_ id: clockid_t) -> Int64 {
