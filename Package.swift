@@ -203,6 +203,7 @@ let package = Package(
             [
                 "API", "Ingest", "Domain", "Observability", "Primitives", nioCore,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),
         tests("Playback", ["Playback", "Domain", "Primitives", "Observability", nioCore]),
         tests(

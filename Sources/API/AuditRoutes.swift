@@ -50,8 +50,8 @@ extension Routes {
     private func listAudit(_ request: Request, _ caller: Caller) async throws -> Response {
         let query = Query(request)
         var question = AuditQuestion()
-        question.limit = try query.integer("limit", in: Bounds.limit) ?? 100
-        question.before = try query.integer("before", in: Bounds.rowID).map { Int64($0) }
+        question.limit = query.integer("limit") ?? 100
+        question.before = query.integer("before").map { Int64($0) }
         if query["start_time"] != nil { question.from = try query.time("start_time") }
         if query["end_time"] != nil { question.to = try query.time("end_time") }
         if let text = query["event_type"] {

@@ -27,8 +27,8 @@ struct CameraRequest {
     init(_ body: JSONObject) throws(MarsadError) {
         name = try body.requiredText("name")
         nameArabic = try body.text("name_ar") ?? ""
-        guard (1...Self.nameCharacters).contains(name.count),
-            nameArabic.count <= Self.nameCharacters
+        guard (1...Self.nameCharacters).contains(name.unicodeScalars.count),
+            nameArabic.unicodeScalars.count <= Self.nameCharacters
         else {
             throw MarsadError(
                 .invalidRequest, details: ["key": "name", "allowed": "1 to 200 characters"])

@@ -99,8 +99,8 @@ extension Routes {
             }
             filter.group = group
         }
-        filter.limit = try query.integer("limit", in: Bounds.limit) ?? 100
-        filter.offset = try query.integer("offset", in: Bounds.offset) ?? 0
+        filter.limit = query.integer("limit") ?? 100
+        filter.offset = query.integer("offset") ?? 0
         return filter
     }
 

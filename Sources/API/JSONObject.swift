@@ -62,9 +62,10 @@ package struct JSONObject {
         values = object
     }
 
+    /// Without NUL: it ends a text for C libraries, and PostgreSQL keeps none.
     func text(_ key: String) throws(MarsadError) -> String? {
         guard let value = values[key] else { return nil }
-        guard let text = value as? String else {
+        guard let text = value as? String, !text.utf8.contains(0) else {
             throw MarsadError(
                 .invalidRequest, details: ["key": key, "reason": "a string is required"])
         }
@@ -81,7 +82,7 @@ package struct JSONObject {
 
     func flag(_ key: String) throws(MarsadError) -> Bool? {
         guard let value = values[key] else { return nil }
-        guard let flag = value as? Bool else {
+        guard isFlag(value), let flag = value as? Bool else {
             throw MarsadError(
                 .invalidRequest, details: ["key": key, "reason": "true or false is required"])
         }
@@ -90,13 +91,13 @@ package struct JSONObject {
 
     package func integer(_ key: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
         guard let value = values[key] else { return nil }
-        return try bounded(value as? Int, in: range, "key", key)
+        return try bounded(isFlag(value) ? nil : value as? Int, in: range, "key", key)
     }
 
     package func number(_ key: String, in range: ClosedRange<Double>) throws(MarsadError) -> Double?
     {
         guard let value = values[key] else { return nil }
-        return try bounded(value as? Double, in: range, "key", key)
+        return try bounded(isFlag(value) ? nil : value as? Double, in: range, "key", key)
     }
 
     func object(
@@ -133,4 +134,9 @@ package struct JSONObject {
         }
         return texts
     }
+}
+
+/// Whether a parsed value was `true` or `false`: as numbers 1 and 0 look like them, and they like numbers.
+private func isFlag(_ value: Any) -> Bool {
+    (value as? NSNumber)?.objCType.pointee == CChar(UInt8(ascii: "c"))
 }

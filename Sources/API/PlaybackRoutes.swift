@@ -68,7 +68,7 @@ extension Routes {
         let query = Query(request)
         let (camera, earliest) = try await recorded(try query.cameraID(), caller)
         let resolution =
-            try query.integer("resolution_seconds", in: Bounds.timelineResolutionSeconds) ?? 1
+            query.integer("resolution_seconds") ?? 1
         guard
             let range = TimeRange(
                 start: try query.time("start_time"), end: try query.time("end_time")),
@@ -92,7 +92,7 @@ extension Routes {
         let time = try query.time("at")
         try check(time, earliest)
         let picture = try await services.thumbnails.thumbnail(
-            of: camera.id, at: time, width: try query.integer("width", in: Bounds.width))
+            of: camera.id, at: time, width: query.integer("width"))
         return jpeg(picture, [.frameTime: picture.wallTime.description])
     }
 

@@ -43,22 +43,16 @@ extension Routes {
             relays: relays(of: answer.sessionID))
     }
 
-    /// A camera that publishes; any other has nothing at this address. It comes with a token of its own
-    /// and acts for nobody.
-    private func published(_ context: MarsadRequestContext) async throws -> Camera {
-        let camera = try await camera(context.cameraID(), for: .everything)
-        guard camera.origin == .whip else { throw MarsadError(.notFound) }
-        return camera
-    }
-
-    /// The same, when the caller may publish it.
+    /// The camera of the path, when the caller shows its token. Who shows none of it hears the same of
+    /// every camera, and of one that does not exist: addresses tell nobody what there is.
     private func publisher(
         _ request: Request, _ context: MarsadRequestContext
     ) async throws -> Camera {
-        let camera = try await published(context)
-        guard camera.accepts(Redacted(try request.bearer(upTo: 512))) else {
-            throw MarsadError(.invalidToken)
-        }
+        let token = Redacted(try request.bearer(upTo: 512))
+        guard let id = context.parameters.get("id").flatMap({ CameraID($0) }),
+            let camera = try await services.cameras.camera(id, .everything),
+            camera.origin == .whip, camera.accepts(token)
+        else { throw MarsadError(.invalidToken) }
         return camera
     }
 }

@@ -3,7 +3,7 @@
 
 package import Domain
 import HTTPTypes
-package import Hummingbird
+import Hummingbird
 package import Identity
 package import Ingest
 package import Live
@@ -89,7 +89,13 @@ package struct Routes: Sendable {
     /// The document of the interface, as text.
     package static func document(version: String, isPretty: Bool = false) throws -> ByteBuffer {
         ByteBuffer(
-            data: try OpenAPIDocument(described(), version: version).bytes(isPretty: isPretty))
+            data: try OpenAPIDocument(described(), version: version).value.bytes(isPretty: isPretty)
+        )
+    }
+
+    /// The same requests, for who tries them by hand with Postman.
+    package static func postmanCollection() throws -> ByteBuffer {
+        ByteBuffer(data: try PostmanCollection(described()).value.bytes(isPretty: true))
     }
 
     var services: APIServices { working.services }
@@ -119,8 +125,8 @@ package struct Routes: Sendable {
         return table
     }
 
-    /// Every route of this version, behind what each asks of its callers.
-    package func router() -> Router<MarsadRequestContext> {
+    /// Answers requests to every route of this version, behind what each asks of its callers.
+    package func responder() -> RouteResponder {
         let limiter = RequestLimiter(
             world: services.world, settings: services.settings, registry: services.registry)
         let identity = services.identity
@@ -134,7 +140,7 @@ package struct Routes: Sendable {
         let gateway = Gateway(
             world: services.world, registry: services.registry, logger: services.logger,
             settings: services.settings, limiter: limiter)
-        return table().router(admission, outermost: gateway)
+        return table().responder(admission, outermost: gateway)
     }
 
     /// Ends what was opened with rights that have ended: sockets and tickets for them, live viewing and
@@ -177,10 +183,13 @@ package struct Routes: Sendable {
 
     private func listCameras(_ request: Request, _ caller: Caller) async throws -> Response {
         let query = Query(request)
-        let limit = try query.integer("limit", in: Bounds.limit) ?? 100
-        let offset = try query.integer("offset", in: Bounds.offset) ?? 0
+        let limit = query.integer("limit") ?? 100
+        let offset = query.integer("offset") ?? 0
         let states = await services.node.states()
         let words = query["q"]?.lowercased()
+        if let text = query["source"], Source(text) == nil {
+            throw MarsadError(.invalidRequest, details: ["parameter": "source"])
+        }
         let all = try await services.cameras.all(caller.visibility).map {
             CameraBody($0, states[$0.id] ?? StreamState())
         }.filter { camera in
@@ -199,7 +208,7 @@ package struct Routes: Sendable {
     private func snapshot(_ request: Request, _ context: MarsadRequestContext) async throws
         -> Response
     {
-        let width = try Query(request).integer("width", in: Bounds.width)
+        let width = Query(request).integer("width")
         let camera = try await camera(context, to: .viewCamera)
         guard
             let picture = try await services.thumbnails.snapshot(

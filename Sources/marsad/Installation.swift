@@ -239,7 +239,7 @@ struct Installation: Service {
         let routes = Routes(services)
         people.identity.revocations.onRevocation { await routes.revoke($0) }
         var application = Application(
-            router: routes.router(), server: routes.server(),
+            responder: routes.responder(), server: routes.server(),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in await onReady(channel.localAddress?.port ?? port) },
             eventLoopGroupProvider: .shared(ConnectionLoops.shared), logger: logger)

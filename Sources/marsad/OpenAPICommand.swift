@@ -10,9 +10,14 @@ struct OpenAPICommand: ParsableCommand {
         commandName: "openapi",
         abstract: "Print the document of the HTTP interface, as GET /openapi.json answers it.")
 
+    @Flag(help: "A Postman collection (format 2.1) of the same requests instead.")
+    var postman = false
+
     func run() throws {
-        print(
-            String(
-                buffer: try Routes.document(version: Installation.version, isPretty: true)))
+        let version = Installation.version
+        let text =
+            try postman
+            ? Routes.postmanCollection() : Routes.document(version: version, isPretty: true)
+        print(String(buffer: text))
     }
 }

@@ -28,16 +28,17 @@ SDP = "application/sdp"
 
 
 class Server:
-    """A server that wants to know who asks, with cameras of two agencies that deliver nothing."""
+    """A server that wants to know who asks, with cameras of two agencies; by default they deliver nothing."""
 
-    def __init__(self, marsad, folder):
+    def __init__(self, marsad, folder, cameras=None, *settings):
         self.marsad = marsad
+        self.settings = [word for setting in settings for word in ("--set", setting)]
         self.data = os.path.join(folder, "data")
         os.makedirs(self.data)
+        cameras = cameras or {name: ("rtsp://127.0.0.1:9/x", name) for name in ("METRO", "BUS")}
         self.metro, self.bus = (
-            self.command("camera", "add", "rtsp://127.0.0.1:9/x", "--name", source,
-                         "--source", source).stdout.strip()
-            for source in ("METRO", "BUS"))
+            self.command("camera", "add", url, "--name", name, "--source", source).stdout.strip()
+            for source, (url, name) in cameras.items())
         environment = {**os.environ, "MARSAD_AUTH_INITIAL_ADMIN_PASSWORD": PASSWORD,
                        "MARSAD_AUTH_WEBHOOK_SECRET": SECRET}
         self.log = open(os.path.join(folder, "server.err"), "ab")
@@ -45,16 +46,16 @@ class Server:
             [marsad, "serve", "--json", "--http-port", "0", "--data", self.data,
              "--set", "webrtc.port=0", "--set", "auth.required=on",
              "--set", "http.trusted_proxies=127.0.0.0/8",
-             "--set", "limits.address_per_second=100000", "--set", "limits.address_burst=100000"],
-            stdout=subprocess.PIPE, stderr=self.log, env=environment)
+             "--set", "limits.address_per_second=100000", "--set", "limits.address_burst=100000",
+             *self.settings], stdout=subprocess.PIPE, stderr=self.log, env=environment)
         self.port = int(json.loads(self.process.stdout.readline())["url"].rpartition(":")[2])
 
     def command(self, *arguments, password=None, check=True):
         environment = dict(os.environ)
         if password:
             environment["MARSAD_PASSWORD"] = password
-        return subprocess.run([self.marsad, *arguments, "--data", self.data], env=environment,
-                              capture_output=True, text=True, check=check, timeout=60)
+        return subprocess.run([self.marsad, *arguments, "--data", self.data, *self.settings],
+                              env=environment, capture_output=True, text=True, check=check, timeout=60)
 
     def add_user(self, login, agency):
         return self.command("user", "add", login, "--name", login.title(), "--agency", agency,

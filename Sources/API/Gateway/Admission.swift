@@ -26,7 +26,7 @@ struct Admission: Sendable {
         var context = context
         do {
             try await admit(request, &context, route.access, isMedia: route.isMedia)
-            if let names = route.operation.queryNames { try Query.check(request, names) }
+            if route.operation.hasClosedQuery { try Query.check(request, route.operation.query) }
             guard route.isRepeatable, let key = request.headers[.idempotencyKey] else {
                 return try await route.handler(request, context)
             }

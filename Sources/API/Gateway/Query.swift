@@ -18,7 +18,8 @@ func bounded<Number: Comparable>(
     return value
 }
 
-/// A request's query. Its names were checked before its route's handler ran.
+/// A request's query, which was checked before its route's handler ran: it has the parameters that the
+/// route's description names, each as it is described there.
 struct Query {
     private let values: [String: String]
 
@@ -29,25 +30,31 @@ struct Query {
     }
 
     /// An unknown name is a 400 that says it, so that a misspelt one never widens a search.
-    static func check(_ request: Request, _ names: Set<String>) throws(MarsadError) {
+    static func check(_ request: Request, _ parameters: [Parameter]) throws(MarsadError) {
         var seen: Set<String> = []
-        for (name, _) in request.uri.queryParameters {
-            guard names.contains(String(name)) else {
+        for (name, value) in request.uri.queryParameters {
+            guard let parameter = parameters.first(where: { $0.name == name }) else {
                 throw MarsadError(
                     .invalidRequest, details: ["unknown_parameter": String(name.prefix(64))])
             }
-            guard seen.insert(String(name)).inserted else {
-                throw MarsadError(.invalidRequest, details: ["repeated_parameter": String(name)])
+            guard seen.insert(parameter.name).inserted else {
+                throw MarsadError(
+                    .invalidRequest, details: ["repeated_parameter": parameter.name])
             }
+            if let allowed = parameter.schema.allowed(insteadOf: String(value)) {
+                throw MarsadError(
+                    .invalidRequest, details: ["parameter": parameter.name, "allowed": allowed])
+            }
+        }
+        for parameter in parameters where parameter.isRequired && !seen.contains(parameter.name) {
+            throw MarsadError(
+                .invalidRequest, details: ["parameter": parameter.name, "reason": "required"])
         }
     }
 
     subscript(_ name: String) -> String? { values[name] }
 
-    func integer(_ name: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
-        guard let text = values[name] else { return nil }
-        return try bounded(Int(text), in: range, "parameter", name)
-    }
+    func integer(_ name: String) -> Int? { values[name].flatMap { Int($0) } }
 
     func time(_ name: String) throws(MarsadError) -> WallTime {
         guard let text = values[name], let time = WallTime(iso8601: text) else {
@@ -57,12 +64,11 @@ struct Query {
         return time
     }
 
+    /// What is no camera's id is none.
     func cameraID() throws(MarsadError) -> CameraID {
-        guard let text = values["camera_id"] else {
-            throw MarsadError(
-                .invalidRequest, details: ["parameter": "camera_id", "reason": "required"])
+        guard let id = values["camera_id"].flatMap({ CameraID($0) }) else {
+            throw MarsadError(.cameraNotFound)
         }
-        guard let id = CameraID(text) else { throw MarsadError(.cameraNotFound) }
         return id
     }
 }

@@ -25,6 +25,11 @@ package struct Route: Sendable {
 
 /// The routes; their router and their document are both made from here and from nothing else.
 package final class RouteTable {
+    /// Those that are routed, be it to a refusal.
+    static let methods: [HTTPRequest.Method] = [
+        .get, .head, .post, .put, .patch, .delete, .options, .trace,
+    ]
+
     package private(set) var routes: [Route] = []
 
     func group(_ path: String) -> RouteGroup { RouteGroup(table: self, prefix: path + "/") }
@@ -39,10 +44,8 @@ package final class RouteTable {
                 operation: operation, isMedia: isMedia, handler: handler))
     }
 
-    /// A router that lets requests to these routes by way of `admission`, and through nothing else.
-    func router(
-        _ admission: Admission, outermost gateway: Gateway
-    ) -> Router<MarsadRequestContext> {
+    /// Lets requests to these routes by way of `admission`, and through nothing else.
+    func responder(_ admission: Admission, outermost gateway: Gateway) -> RouteResponder {
         let router = Router(
             context: MarsadRequestContext.self, options: .autoGenerateHeadEndpoints)
         router.middlewares.add(gateway)
@@ -52,7 +55,7 @@ package final class RouteTable {
             }
         }
         refuseOtherMethods(router)
-        return router
+        return RouteResponder(router: router.buildResponder())
     }
 
     /// A known address with a method it does not take: 405 with what it takes (RFC 9110 §15.5.6).
@@ -63,10 +66,7 @@ package final class RouteTable {
             var methods = Set(routes.map(\.method.rawValue))
             if methods.contains("GET") { methods.insert("HEAD") }
             let allow = methods.sorted().joined(separator: ", ")
-            let others: [HTTPRequest.Method] = [
-                .get, .head, .post, .put, .patch, .delete, .options, .trace,
-            ]
-            for method in others where !methods.contains(method.rawValue) {
+            for method in Self.methods where !methods.contains(method.rawValue) {
                 router.on(RouterPath(path), method: method) { _, _ -> Response in
                     throw MarsadError(.methodNotAllowed, details: ["allow": allow])
                 }

@@ -47,8 +47,8 @@ extension CameraRequest {
     static let schema = Schema.object(
         "CameraDefinition",
         [
-            "name": .text(1...nameCharacters).example("Gate 1"),
-            "name_ar": .text(0...nameCharacters).optional, "source": .source,
+            "name": .prose(1...nameCharacters).example("Gate 1"),
+            "name_ar": .prose(0...nameCharacters).optional, "source": .source,
             "folder_id": .folder.optional, "rtsp_url": address.optional,
             "sub_rtsp_url": address.optional, "has_audio": .flag.optional,
             "recording": .flag.defaulting(to: true).optional,

@@ -29,6 +29,13 @@ extension Schema {
         text(length, pattern: "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")
     }
 
+    /// Text for people, of any lines.
+    static func prose(_ length: ClosedRange<Int>? = nil) -> Schema {
+        text(length, pattern: prosePattern)
+    }
+
+    static let prosePattern = "^[^\\u0000]*$"
+
     static let count = integer(0...Int(Int32.max))
 }
 
@@ -37,7 +44,7 @@ extension Parameter {
     static let offset = Parameter("offset", .integer(Bounds.offset).defaulting(to: 0))
     static let width = Parameter("width", .integer(Bounds.width))
     static let source = Parameter("source", .source)
-    static let words = Parameter("q", .text(1...200))
+    static let words = Parameter("q", .prose(1...200))
     static let camera = Parameter("camera_id", .identifier, isRequired: true)
 }
 

@@ -8,13 +8,13 @@ extension Operation {
     static let signIn = Operation(
         "sign_in", .authentication, "Signs in with a name and a password",
         notes: "Repeated failures have to wait, by account and by address.",
-        body: .json(.object("Credentials", ["login_id": .text(), "password": .text()])),
+        body: .json(.object("Credentials", ["login_id": .prose(), "password": .prose()])),
         answers: [.json(TokenBody.schema)], errors: [.invalidCredentials, .userDisabled])
 
     static let refreshToken = Operation(
         "refresh_token", .authentication, "Exchanges a refresh token for a new pair",
         notes: "Each is good once; used again it ends its login session.",
-        body: .json(.object("RefreshRequest", ["refresh_token": .text()])),
+        body: .json(.object("RefreshRequest", ["refresh_token": .prose()])),
         answers: [.json(TokenBody.schema)],
         errors: [.invalidToken, .tokenExpired, .sessionRevoked, .userDisabled])
 
@@ -46,7 +46,8 @@ extension Operation {
     static let listUsers = Operation(
         "list_users", .identity, "Users",
         query: [
-            Parameter("agency", .text()), Parameter("status", .choice(UserStatus.allCases)),
+            Parameter("agency", .prose(1...Limits.textCharacters)),
+            Parameter("status", .choice(UserStatus.allCases)),
             Parameter("group_id", .identifier), .words, .limit, .offset,
         ], answers: [.json(UserListBody.schema)])
 
@@ -74,7 +75,7 @@ extension Operation {
     static let addMember = Operation(
         "add_user_to_group", .identity, "Puts a user into a group", path: ["id": .identifier],
         body: .json(.object("Membership", ["group_id": .identifier])),
-        answers: [.json(UserDetailBody.schema)], errors: [.notFound])
+        answers: [.json(UserDetailBody.schema)], errors: [.notFound, .alreadyExists])
 
     static let removeMember = Operation(
         "remove_user_from_group", .identity, "Takes a user out of a group",
@@ -110,7 +111,8 @@ extension Operation {
         notes: "USER_CREATED, USER_UPDATED, USER_DISABLED, GROUP_CHANGED. An event that was taken "
             + "before is answered with `applied: false`.",
         headers: [.required("X-IAM-Timestamp", .text(1...20, pattern: "^[0-9]+$"))],
-        body: .json(.bytes), answers: [.json(.object("EventResult", ["applied": .flag]))],
+        body: .json(.table(.anything)),
+        answers: [.json(.object("EventResult", ["applied": .flag]))],
         errors: [.notFound])
 
     static let listAudit = Operation(
@@ -124,7 +126,9 @@ extension Operation {
 
 extension Schema {
     static let newUser = UserProfile.schema.adding([
-        "login_id": .loginID, "password": .text().optional,
+        "login_id": .loginID,
+        "password": .prose(Limits.passwordCharacters).example("a long sentence of your own")
+            .optional,
         "origin": .choice([UserOrigin.local, .external]).optional,
         "status": .choice(UserStatus.allCases).optional,
         "groups": .list(.identifier, upTo: UserProfile.groupsAtMost).optional,
@@ -228,10 +232,10 @@ extension GroupRequest {
     static let schema = Schema.object(
         "GroupDefinition",
         [
-            "name": .text(1...Limits.textCharacters).example("Metro operators"),
-            "name_arabic": .text(0...Limits.textCharacters).optional,
-            "description": .text(0...Limits.textCharacters).optional,
-            "default_agency": .text(0...Limits.textCharacters).optional,
+            "name": .prose(1...Limits.textCharacters).example("Metro operators"),
+            "name_arabic": .prose(0...Limits.textCharacters).optional,
+            "description": .prose(0...Limits.textCharacters).optional,
+            "default_agency": .prose(0...Limits.textCharacters).optional,
             "permissions": .list(GrantBody.schema, upTo: Limits.grantsPerGroup).optional,
         ])
 }

@@ -1,6 +1,8 @@
 // A JSON text as a value: what the document of the interface is made of.
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+
 /// Any JSON value, written with literals.
 package enum JSONValue: Hashable, Sendable {
     case text(String)
@@ -14,6 +16,16 @@ package enum JSONValue: Hashable, Sendable {
     package subscript(key: String) -> JSONValue? {
         guard case .object(let values) = self else { return nil }
         return values[key]
+    }
+}
+
+extension JSONValue {
+    /// As text, with its keys in a fixed order.
+    func bytes(isPretty: Bool) throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
+        return try encoder.encode(self)
     }
 }
 

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
-import Foundation
 import HTTPTypes
 
 /// `GET /openapi.json`.
@@ -57,14 +56,6 @@ package struct OpenAPIDocument: Sendable {
                 "securitySchemes": .object(SecurityScheme.all),
             ],
         ]
-    }
-
-    /// The document as text, with its keys in a fixed order.
-    func bytes(isPretty: Bool = false) throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        if isPretty { encoder.outputFormatting.insert(.prettyPrinted) }
-        return try encoder.encode(value)
     }
 
     /// `/api/v1/cameras/:id` → `/api/v1/cameras/{id}`.

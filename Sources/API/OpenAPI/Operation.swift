@@ -69,8 +69,8 @@ package struct Operation: Sendable {
         self.errorsAt = errorsAt
     }
 
-    /// The parameters that are let through; `nil` where any is, as for a page's own addresses.
-    package var queryNames: Set<String>? { tag == .page ? nil : Set(query.map(\.name)) }
+    /// Whether other parameters than these are refused. The page's files are asked for with any.
+    package var hasClosedQuery: Bool { tag != .page }
 }
 
 /// A parameter of a query, or a header that means something to one route.
@@ -126,7 +126,7 @@ package struct Answer: Sendable {
     package static let noContent = Answer(204, "Done")
 
     package static func media(_ type: String, headers: [String: Schema] = [:]) -> Answer {
-        Answer(200, type, type: type, schema: .bytes, headers: headers)
+        Answer(200, type, type: type, headers: headers)
     }
 }
 

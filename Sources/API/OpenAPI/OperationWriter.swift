@@ -94,7 +94,9 @@ struct OperationWriter {
             "description": .text(answer.summary), "headers": .object(headers),
         ]
         if let type = answer.type {
-            object["content"] = .object([type: ["schema": (answer.schema ?? .bytes).reference]])
+            // What is no JSON has no schema here: its type says all.
+            let schema = answer.schema.map { ["schema": $0.reference] }
+            object["content"] = .object([type: .object(schema ?? [:])])
         }
         return .object(object)
     }

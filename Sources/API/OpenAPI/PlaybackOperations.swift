@@ -40,7 +40,8 @@ extension Operation {
     private static let recorded: [MarsadError.Code] = [
         .cameraNotFound, .sourceForbidden, .invalidTimeRange,
     ]
-    private static let token = Parameter("token", .text(), isRequired: true)
+    /// A link without one is refused as any other that is not signed.
+    private static let token = Parameter("token", .prose())
 }
 
 extension PrepareRequest {

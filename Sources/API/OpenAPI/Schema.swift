@@ -91,8 +91,7 @@ package struct Schema: Hashable, Sendable {
         return schema
     }
 
-    /// Bytes of another format.
-    package static let bytes = Schema([:])
+    package static let anything = Schema([:])
 
     // MARK: Variations
 
@@ -135,6 +134,40 @@ package struct Schema: Hashable, Sendable {
 
     /// The keys of an object: what its parser lets through.
     package var keys: Set<String> { Set(properties?.keys ?? [:].keys) }
+
+    /// What a text in an address has to be instead; `nil` where it is that. A text with a pattern is its
+    /// parser's to judge: what is no identifier is answered as one that nobody has.
+    func allowed(insteadOf text: String) -> String? {
+        switch keywords["type"] {
+        case "integer":
+            guard let number = Int(text), String(number) == text,
+                range("minimum", "maximum").contains(number)
+            else { return range("minimum", "maximum").text }
+        case "string":
+            if case .array(let words)? = keywords["enum"] {
+                guard !words.contains(.text(text)) else { return nil }
+                let known = words.compactMap { if case .text(let word) = $0 { word } else { nil } }
+                return known.joined(separator: ", ")
+            }
+            let length = range("minLength", "maxLength")
+            guard !text.contains("\0"),
+                isParsed || length.contains(text.unicodeScalars.count)
+            else { return "\(length.text) characters" }
+        default: break
+        }
+        return nil
+    }
+
+    private var isParsed: Bool {
+        keywords["pattern"].map { $0 != .text(Self.prosePattern) } ?? false
+    }
+
+    private func range(_ lower: String, _ upper: String) -> ClosedRange<Int> {
+        guard case .integer(let first)? = keywords[lower],
+            case .integer(let last)? = keywords[upper], first <= last
+        else { return 0...Int(Int32.max) }
+        return first...last
+    }
 
     /// The object with some more properties, for one place only.
     package func adding(_ more: [String: Schema]) -> Schema {
@@ -190,4 +223,8 @@ package struct Schema: Hashable, Sendable {
         if let name { found[name] = self }
         return found
     }
+}
+
+extension ClosedRange<Int> {
+    fileprivate var text: String { "\(lowerBound)…\(upperBound)" }
 }

@@ -11,7 +11,7 @@ extension Operation {
         "get_page_file", .page, "A file of the operator's page",
         path: ["name": .part.example("app.js")],
         answers: [
-            Answer(200, "A script or a style sheet", type: "text/*", schema: .bytes)
+            Answer(200, "A script or a style sheet", type: "text/*")
         ], errors: [.notFound])
 
     static let health = Operation(
@@ -33,7 +33,7 @@ extension Operation {
         answers: [.media("text/plain")])
 
     static let document = Operation(
-        "get_openapi", .operations, "This document", answers: [.json(.table(.bytes))])
+        "get_openapi", .operations, "This document", answers: [.json(.table(.anything))])
 
     static let socketTicket = Operation(
         "create_ws_ticket", .sockets, "A ticket that opens one WebSocket within half a minute",

@@ -18,8 +18,8 @@ extension Operation {
         errors: [.reservationNotFound, .cameraNotFound, .sourceForbidden])
 
     static let release = Operation(
-        "release_stream", .streams, "Gives a seat back; doing so twice is no error",
-        path: ["id": .part], answers: [.noContent], errors: [.reservationNotFound])
+        "release_stream", .streams, "Gives a seat back; what is none is given back already",
+        path: ["id": .text()], answers: [.noContent], errors: [.reservationNotFound])
 
     static let streamStats = Operation(
         "get_stream_stats", .streams, "Seats and viewers, by source",
@@ -52,13 +52,12 @@ extension Operation {
         errors: [.cameraNotFound, .forbidden, .notFound])
 
     static let joinWHIP = negotiation(
-        "join_whip", .publishing, "Publishes a camera by WebRTC (WHIP, RFC 9725)",
-        errors: [.cameraNotFound, .notFound])
+        "join_whip", .publishing, "Publishes a camera by WebRTC (WHIP, RFC 9725)", errors: [])
     static let patchWHIP = patch(
-        "patch_whip", .publishing, errors: [.cameraNotFound, .notFound])
+        "patch_whip", .publishing, errors: [.notFound])
     static let leaveWHIP = Operation(
         "leave_whip", .publishing, "Ends a WHIP session", path: session, answers: [done],
-        errors: [.cameraNotFound, .notFound])
+        errors: [.notFound])
 
     /// What may be asked of an endpoint (`isSession`: of a session of it) without a token.
     static func discovery(
@@ -67,7 +66,8 @@ extension Operation {
         let place = isSession ? "session" : "endpoint"
         return Operation(
             "\(method)_\(protocolName)_\(place)", tag, "What this \(place) speaks",
-            path: isSession ? session : ["id": .identifier],
+            // Nothing is said here of which there are, so any will do.
+            path: isSession ? ["id": .text(), "session": .text()] : ["id": .text()],
             answers: [method == "get" ? .noContent : done])
     }
 
@@ -83,10 +83,10 @@ extension Operation {
         errorsAt: [Int: [MarsadError.Code]] = [:]
     ) -> Operation {
         Operation(
-            id, tag, summary, path: ["id": .identifier], body: Body(type: sdpType, schema: .bytes),
+            id, tag, summary, path: ["id": .identifier], body: Body(type: sdpType, schema: .text()),
             answers: [
                 Answer(
-                    201, "The answer; Location is the session", type: sdpType, schema: .bytes,
+                    201, "The answer; Location is the session", type: sdpType,
                     headers: [
                         "Location": .text(pattern: "^/api/v1/"), "ETag": etag,
                         "Accept-Patch": .text(), "Link": .text().optional,
@@ -101,10 +101,10 @@ extension Operation {
         Operation(
             id, tag, "Adds candidates, or restarts ICE", path: session,
             headers: [Parameter("If-Match", .text(1...200))],
-            body: Body(type: fragmentType, schema: .bytes),
+            body: Body(type: fragmentType, schema: .text()),
             answers: [
                 Answer(
-                    200, "ICE was restarted", type: fragmentType, schema: .bytes,
+                    200, "ICE was restarted", type: fragmentType,
                     headers: ["ETag": etag]), .noContent,
             ],
             errors: errors + [

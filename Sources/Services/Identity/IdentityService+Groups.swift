@@ -120,7 +120,7 @@ extension IdentityService {
     private static func check(_ group: UserGroup) throws(MarsadError) {
         let texts = [group.name, group.nameArabic, group.description, group.defaultAgency ?? ""]
         guard !group.name.isEmpty, group.grants.count <= Limits.grantsPerGroup,
-            texts.allSatisfy({ $0.count <= Limits.textCharacters }),
+            texts.allSatisfy({ $0.unicodeScalars.count <= Limits.textCharacters }),
             Set(group.grants.map(\.permission)).count == group.grants.count
         else { throw MarsadError(.unprocessable, details: ["field": "group"]) }
     }

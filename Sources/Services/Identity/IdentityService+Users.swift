@@ -255,7 +255,7 @@ extension IdentityService {
             ] + units.flatMap { [$0.code, $0.name, $0.nameArabic] }
         guard !profile.displayName.isEmpty,
             texts.allSatisfy({ text in
-                text.count <= Limits.textCharacters
+                text.unicodeScalars.count <= Limits.textCharacters
                     && !text.unicodeScalars.contains { $0.properties.generalCategory == .control }
             })
         else { throw MarsadError(.unprocessable, details: ["field": "profile"]) }

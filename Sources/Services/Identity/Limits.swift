@@ -20,7 +20,7 @@ package enum Limits {
     /// Tokens of unknown keys make the folder be read this often at most.
     static let keyReload = Duration.seconds(5)
 
-    static let passwordCharacters = 12...128
+    package static let passwordCharacters = 12...128
     /// At once, each on 19 MiB; more would turn a flood of logins into an attack on the memory.
     static let hashesAtOnce = 2
     static let hashesQueued = 16

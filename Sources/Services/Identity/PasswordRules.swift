@@ -23,7 +23,7 @@ package enum PasswordRules {
         _ password: Redacted<String>, for loginID: LoginID
     ) throws(MarsadError) {
         let text = password.reveal()
-        guard Limits.passwordCharacters.contains(text.count) else {
+        guard Limits.passwordCharacters.contains(text.unicodeScalars.count) else {
             throw refused("12 to 128 characters")
         }
         let plain = text.lowercased().filter { $0.isLetter || $0.isNumber }

@@ -1,0 +1,94 @@
+# Whether the running server keeps to the document that it answers.
+# SPDX-License-Identifier: Apache-2.0
+"""Usage: contract_test.py [--marsad .build/release/marsad]
+
+Starts simulated cameras and a server of two agencies on free ports in a temporary folder. Needs the
+packages of requirements.txt. MARSAD_CONTRACT_EXAMPLES says how many requests are made up for each
+operation (12 by default), MARSAD_CONTRACT_SEED which ones, MARSAD_TEST_DATABASE_URL in which database
+the server keeps what it knows. Prints one line a check and "N passed, N failed"; exits 1 on failure.
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+sys.path.insert(0, os.path.dirname(__file__))
+from agencies import AgencyServer, document, simulated_cameras  # noqa: E402
+from checks import Checks  # noqa: E402
+from gateway_test import ROOT  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+EXAMPLES = os.environ.get("MARSAD_CONTRACT_EXAMPLES", "12")
+SEED = os.environ.get("MARSAD_CONTRACT_SEED") or str(random.randrange(10**6))
+
+
+def validate(server, folder, check):
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+    told = document(server)
+    errors = [error.message for error in OpenAPIV31SpecValidator(told).iter_errors()]
+    check(not errors, "the document is valid OpenAPI 3.1", str(errors[:3]))
+    printed = subprocess.run([server.marsad, "openapi"], capture_output=True, check=True).stdout
+    check(json.loads(printed) == told, "`marsad openapi` prints the same one")
+
+
+def explore(server, check, who, token, folder, *arguments):
+    """Schemathesis, all checks: as somebody, or as nobody."""
+    environment = {**os.environ, "MARSAD_TOKEN": token or "", "PYTHONPATH": HERE,
+                   "SCHEMATHESIS_HOOKS": "contract_hooks", "PYTHONDONTWRITEBYTECODE": "1"}
+    configuration = os.path.join(folder, "schemathesis.toml")
+    with open(os.path.join(HERE, "contract.toml")) as common, open(configuration, "w") as own:
+        own.write(common.read())
+        if token:
+            own.write('\n[auth.openapi.bearer]\nbearer = "${MARSAD_TOKEN}"\n')
+    command = [
+        os.path.join(os.path.dirname(sys.executable), "schemathesis"), "--config-file", configuration,
+        "run", f"http://127.0.0.1:{server.port}/openapi.json", "--checks", "all", "--seed", SEED,
+        "--max-examples", EXAMPLES, "--generation-database", "none", "--warnings", "off", "--no-color",
+        "--continue-on-failure", *arguments]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    summary = [line for line in done.stdout.splitlines() if "generated" in line]
+    if done.returncode:
+        print(done.stdout[-20_000:], done.stderr[-2000:], flush=True)
+    check(done.returncode == 0, f"{who}: no answer differs from the document (seed {SEED})",
+          f"exit status {done.returncode}")
+    print("    ", *summary, flush=True)
+
+
+def check_all(marsad, folder, check):
+    with simulated_cameras(marsad, folder, 2) as rtsp:
+        server = AgencyServer(marsad, folder, rtsp)
+        try:
+            check(server.wait_for_pictures(), "both cameras deliver")
+            validate(server, folder, check)
+            leave = ["--exclude-operation-id", "sign_out"]
+            explore(server, check, "nobody", None, folder)
+            explore(server, check, "an operator", server.token("amina"), folder, *leave)
+            explore(server, check, "an administrator", server.token("admin"), folder, *leave)
+            explore(server, check, "who signs out", server.token("basma"), folder,
+                    "--include-operation-id", "sign_out")
+            check(server.ask("GET", "/health")[0] == 200, "the server is still there")
+        finally:
+            status = server.stop()
+        check(status == 0, "it ends with status 0", str(status))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--marsad", default=os.path.join(ROOT, ".build/release/marsad"))
+    options = parser.parse_args()
+    checks = Checks()
+    with tempfile.TemporaryDirectory(prefix="marsad-contract-") as folder:
+        try:
+            check_all(os.path.abspath(options.marsad), folder, checks.check)
+        except Exception as error:
+            checks.check(False, "the test reaches its end", f"{type(error).__name__}: {error}")
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    sys.exit(1 if checks.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
