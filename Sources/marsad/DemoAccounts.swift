@@ -1,7 +1,8 @@
-// The accounts of `demo --accounts`: one a role, with passwords made anew at each start.
+// The accounts of `demo`: one a role, with passwords made once for each folder.
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import Foundation
 import Identity
 import Primitives
 
@@ -38,16 +39,22 @@ enum DemoAccounts {
             }),
     ]
 
+    /// Makes the accounts that are missing. A password that somebody has changed since is set again: what
+    /// is shown is what lets in.
     static func make(
-        by identity: IdentityService, world: World
+        by identity: IdentityService, in folder: String, world: World
     ) async throws -> [Demonstration.Account] {
         let caller = Caller.program("demo")
+        let passwords = try passwords(in: folder, world: world)
         var accounts: [Demonstration.Account] = []
         for role in roles {
-            guard let loginID = LoginID(role.login) else { continue }
-            let password = PasswordRules.make(world: world)
+            guard let loginID = LoginID(role.login), let password = passwords[role.login] else {
+                continue
+            }
             if let known = try await existing(loginID, identity, caller) {
-                try await identity.setPassword(known.id, password, by: caller)
+                if try await !identity.isPassword(password, of: known.id, for: caller) {
+                    try await identity.setPassword(known.id, password, by: caller)
+                }
             } else {
                 try await add(role, loginID, password, identity, caller)
             }
@@ -58,6 +65,27 @@ enum DemoAccounts {
         return accounts
     }
 
+    /// By login name; kept in a file that its owner alone may read, so that who is signed in stays so
+    /// when the demo starts again.
+    private static func passwords(
+        in folder: String, world: World
+    ) throws -> [String: Redacted<String>] {
+        let path = folder + "/demo-accounts.json"
+        let made = Dictionary(
+            roles.map { ($0.login, PasswordRules.make(world: world).reveal()) },
+            uniquingKeysWith: { first, _ in first })
+        let encoded = try JSONEncoder().encode(made)
+        do {
+            let kept = try SecretFile.readOrCreate(path) { Array(encoded) }
+            return try JSONDecoder().decode([String: String].self, from: Data(kept.reveal()))
+                .mapValues { Redacted($0) }
+        } catch let error as SecretFileError {
+            throw ConfigurationError(description: error.description)
+        } catch {
+            throw ConfigurationError(description: "\(path): not the demo's accounts; delete it")
+        }
+    }
+
     /// An account of this name that is not the demo's is somebody's own and stays as it is.
     private static func existing(
         _ loginID: LoginID, _ identity: IdentityService, _ caller: Caller
@@ -66,8 +94,8 @@ enum DemoAccounts {
             let user = try await identity.user(named: loginID, for: caller)
             guard user.origin == .demo else {
                 throw ConfigurationError(
-                    description: "--accounts: \(loginID) is an account of this folder already; "
-                        + "allowed: a folder without one of this name")
+                    description: "demo: \(loginID) is an account of this folder already; "
+                        + "allowed: another folder, or --no-accounts")
             }
             return user
         } catch let error as MarsadError where error.code == .notFound {

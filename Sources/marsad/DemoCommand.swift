@@ -16,11 +16,16 @@ struct Demo: AsyncParsableCommand {
 
     @OptionGroup var options: ServerOptions
     @Option(help: "How many cameras (environment MARSAD_DEMO_CAMERAS; 9).") var cameras: Int?
-    @Flag(help: "Let nobody in but accounts, which are made and shown.") var accounts = false
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Let in accounts alone, which are made and shown; else whoever is on this machine.")
+    var accounts = true
     @Option(help: "Port of the simulated cameras; 0 takes a free one.") var rtspPort = 0
 
+    /// The operator's agency has as many seats as the first nine cameras are its own: one more of its
+    /// cameras, and its limit is met.
     private static let limits =
-        "DUBAI_POLICE=50:Dubai Police:شرطة دبي,METRO=30:Metro:المترو,"
+        "DUBAI_POLICE=50:Dubai Police:شرطة دبي,METRO=3:Metro:المترو,"
         + "BUS=20:Bus:الحافلات,OTHER=400:Other:جهات أخرى"
 
     /// Of the demo's own cameras.

@@ -62,7 +62,7 @@ struct ServerOptions: ParsableArguments {
 
 /// What `demo` has beside the server: its cameras' address and its accounts.
 struct Demonstration {
-    /// An account to try, with its password: shown at each start, and good until the next.
+    /// An account to try, with its password, which stays the same in one folder.
     struct Account: Encodable {
         var login_id: String
         var password: String
@@ -121,10 +121,14 @@ func runServer(
     }
     let people = installation.people
     if demonstration == nil { try await people.refuseDemoAccounts() }
-    try await people.prepare(configuration)
+    let hasDemoAccounts = demonstration?.hasAccounts == true
+    // The demo's own administrator is the first one, unless another one's password was given.
+    if !hasDemoAccounts || !configuration.text("auth.initial_admin_password").isEmpty {
+        try await people.prepare(configuration)
+    }
     let accounts =
-        demonstration?.hasAccounts == true
-        ? try await DemoAccounts.make(by: people.identity, world: world)
+        hasDemoAccounts
+        ? try await DemoAccounts.make(by: people.identity, in: folder.path, world: world)
         : demonstration.map { _ in [] }
     let host = configuration.text("http.host")
     let application = installation.application(

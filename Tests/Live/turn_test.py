@@ -301,7 +301,7 @@ def run(options, checks, folder):
         file.write(COTURN.format(port=port, realm=REALM, secret=secret, folder=folder))
     server_log = os.path.join(folder, "server.log")
     server_arguments = [
-        options.marsad, "demo", "--json", "--cameras", "1", "--http-port", "0",
+        options.marsad, "demo", "--no-accounts", "--json", "--cameras", "1", "--http-port", "0",
         "--data", os.path.join(folder, "data"), "--set", "webrtc.port=0",
         "--set", "webrtc.public_addresses=127.0.0.1",
         "--set", f"webrtc.turn_urls=turn:127.0.0.1:{port}?transport=udp",

@@ -94,6 +94,17 @@ extension IdentityService {
             [users.setPasswordHash(id, hash, at: now)])
     }
 
+    /// Whether this is a user's password, without a login and what belongs to one.
+    package func isPassword(
+        _ password: Redacted<String>, of id: UserID, for caller: Caller
+    ) async throws(MarsadError) -> Bool {
+        try require(.administerUsers, of: caller)
+        let hash = try await reading { () async throws(DatabaseError) in
+            try await users.passwordHash(of: id)
+        }
+        return try await parts.hasher.check(password, against: hash) != .no
+    }
+
     /// The first administrator of an empty database, with this password or one that is made. Answers
     /// the password that was made, to be shown once; `nil` where somebody exists already.
     package func makeFirstAdministrator(
