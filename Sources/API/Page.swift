@@ -20,6 +20,7 @@ enum Page {
         "playlist.js": PackageResources.playlist_js,
         "seat.js": PackageResources.seat_js,
         "server.js": PackageResources.server_js,
+        "session.js": PackageResources.session_js,
         "updates.js": PackageResources.updates_js,
         "wall.js": PackageResources.wall_js,
         "whep.js": PackageResources.whep_js,

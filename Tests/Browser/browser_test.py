@@ -1,7 +1,7 @@
 # Drives the page of a running server with headless Chromium: live tiles, recordings, Arabic.
 # SPDX-License-Identifier: Apache-2.0
 """Usage: browser_test.py --url http://127.0.0.1:8080 [--data-dir DIR] [--tiles 9]
-                       [--dead-camera ID] [--screenshot PATH]
+                       [--dead-camera ID] [--screenshot PATH] [--account LOGIN:PASSWORD]
 
 Starts nothing but the browser. Prints one line a check and "N passed, N failed"; exits 1 on failure.
 """
@@ -67,6 +67,22 @@ def tiles(driver):
 
 def click(driver, test_id):
     driver.find_element(By.CSS_SELECTOR, f'[data-testid="{test_id}"]').click()
+
+
+def door(driver):
+    """What the door says; None while it is shut."""
+    return driver.execute_script(
+        "const d = document.getElementById('door');"
+        "return d.open ? document.getElementById('doorMessage').innerText : null")
+
+
+def sign_in(driver, login, password):
+    until(40, lambda: door(driver) is not None)
+    for test_id, text in (("login-id", login), ("password", password)):
+        field = driver.find_element(By.CSS_SELECTOR, f'[data-testid="{test_id}"]')
+        field.clear()
+        field.send_keys(text)
+    click(driver, "sign-in")
 
 
 def moves(driver, selector, seconds):
@@ -184,6 +200,8 @@ def main():
     parser.add_argument("--tiles", type=int, default=9)
     parser.add_argument("--dead-camera", metavar="ID")
     parser.add_argument("--screenshot", metavar="PATH")
+    parser.add_argument("--account", metavar="LOGIN:PASSWORD",
+                        help="who sees all cameras, where the server asks who it is")
     parser.add_argument("--patience", type=float, default=40, help="seconds a check may wait")
     options = parser.parse_args()
 
@@ -200,6 +218,8 @@ def main():
         try:
             driver.set_page_load_timeout(60)
             driver.get(options.url)
+            if options.account:
+                sign_in(driver, *options.account.split(":", 1))
             live = check_grid(driver, checks, options)
             if options.screenshot:
                 driver.save_screenshot(options.screenshot)

@@ -262,7 +262,7 @@ struct TokenForge {
                 } == .forbidden)
             rig.clock.advance(by: .milliseconds(1))
             try await rig.identity.setStatus(user.id, .disabled, by: IdentityRig.program)
-            #expect(await code { _ = try await rig.authenticate(grant) } == .sessionRevoked)
+            #expect(await code { _ = try await rig.authenticate(grant) } == .userDisabled)
         }
     }
 

@@ -84,7 +84,7 @@ import Testing
             #expect(provider.fetches == 1)
             rig.clock.advance(by: .milliseconds(1))
             try await rig.identity.setStatus(user.id, .disabled, by: IdentityRig.program)
-            #expect(await authenticate(rig, token) == .sessionRevoked)
+            #expect(await authenticate(rig, token) == .userDisabled)
         }
     }
 

@@ -151,7 +151,7 @@ import Testing
             rig.clock.advance(by: .milliseconds(10))
             try await rig.identity.setStatus(user.id, .disabled, by: IdentityRig.program)
             #expect(ended.withLock { $0 } == ["here"])
-            #expect(await code { _ = try await rig.authenticate(grant) } == .sessionRevoked)
+            #expect(await code { _ = try await rig.authenticate(grant) } == .userDisabled)
             #expect(rig.revocations.isRevoked(caller))
             await elsewhere.advance()
             await elsewhere.advance()
@@ -159,11 +159,11 @@ import Testing
             let token = grant.accessToken.reveal()
             #expect(
                 await code { _ = try await elsewhere.authenticate(token, from: RequestOrigin()) }
-                    == .sessionRevoked)
+                    == .userDisabled)
             let refresh = try #require(grant.refreshToken)
             #expect(
                 await code { _ = try await rig.identity.refresh(refresh, from: RequestOrigin()) }
-                    == .sessionRevoked)
+                    == .userDisabled)
             #expect(await code { _ = try await rig.login("amina") } == .userDisabled)
             #expect(try await rig.authenticate(other).actor == .user(bystander.id))
             // Let in again, it needs a new login; the old tokens stay dead.

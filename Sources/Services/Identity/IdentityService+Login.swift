@@ -57,7 +57,9 @@ extension IdentityService {
         }) {
         case .unknown: throw MarsadError(.invalidToken)
         case .expired: throw MarsadError(.tokenExpired)
-        case .sessionEnded: throw MarsadError(.sessionRevoked)
+        case .sessionEnded(let id):
+            let status = try await account(id)?.user.status
+            throw MarsadError(status == .active ? .sessionRevoked : .userDisabled)
         case .reused(let session, let user):
             throw try await endStolen(session, of: user, from: origin)
         case .good(let session, let id):
@@ -105,14 +107,14 @@ extension IdentityService {
             }
             token = try await provided(by: external, bearer)
         }
-        guard
-            !parts.revocations.isRevoked(
-                user: token.userID, session: token.sessionID, issuedAt: token.issuedAt)
-        else { throw MarsadError(.sessionRevoked) }
+        let isRevoked = parts.revocations.isRevoked(
+            user: token.userID, session: token.sessionID, issuedAt: token.issuedAt)
         guard let account = try await account(token.userID) else {
             throw MarsadError(.invalidToken)
         }
+        // Who was disabled hears that, and not only that his session has ended.
         guard account.user.status == .active else { throw MarsadError(.userDisabled) }
+        guard !isRevoked else { throw MarsadError(.sessionRevoked) }
         return Caller(
             actor: .user(account.user.id), loginID: account.user.loginID,
             agency: account.user.profile.agency.code, sessionID: token.sessionID,

@@ -15,7 +15,7 @@ struct LoginSessions: Sendable {
         case expired
         /// Used before: whoever used it first or whoever uses it now has stolen it.
         case reused(session: String, user: UserID)
-        case sessionEnded
+        case sessionEnded(user: UserID)
     }
 
     let database: any DatabaseEngine
@@ -61,7 +61,9 @@ struct LoginSessions: Sendable {
         ).first
         guard let row, let user = UserID(try row.text("user_id")) else { return .unknown }
         let session = try row.text("session_id")
-        if try row.optionalInteger("ended_at") != nil { return .sessionEnded }
+        if try row.optionalInteger("ended_at") != nil {
+            return .sessionEnded(user: user)
+        }
         if try row.optionalInteger("used_at") != nil {
             return .reused(session: session, user: user)
         }

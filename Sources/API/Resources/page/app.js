@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { big, current, drawBig, drawTimeline, loadTimeline, playFrom, setMode, setSpan, tickBig } from './detail.js';
-import { errorText, isSignedIn, signIn, signOut, whenSignedOut } from './server.js';
+import { errorText, signIn, signOut, whenSignedOut } from './server.js';
+import { isSignedIn } from './session.js';
 import { drawSeats, follow, unfollow } from './updates.js';
 import { columnCount, drawGrid, forgetAll, poll, setColumns } from './wall.js';
 import { $, lang, setLanguage, t } from './words.js';
@@ -35,7 +36,12 @@ for (const b of document.querySelectorAll('[data-span]')) b.onclick = () => { se
 
 // ---------- The door ----------
 let refusal = null;
-function showDoor() {
+/** Of the reasons to sign in, those that say more than that. */
+const TOLD = ['SESSION_REVOKED', 'USER_DISABLED'];
+function showDoor(error) {
+  if ($('door').open) return; // it says already why
+  refusal = TOLD.includes(error?.code) ? error : null;
+  $('doorMessage').textContent = refusal ? errorText(refusal) : '';
   $('signOut').hidden = true;
   if ($('big').open) $('big').close();
   // Nothing of the last session stays on the screen.
@@ -55,7 +61,7 @@ $('doorForm').addEventListener('submit', async event => {
   $('door').close(); $('signOut').hidden = false;
   poll(); follow();
 });
-$('signOut').onclick = signOut;
+$('signOut').onclick = () => signOut();
 whenSignedOut(showDoor);
 
 $('signOut').hidden = !isSignedIn();

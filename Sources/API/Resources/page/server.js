@@ -1,7 +1,8 @@
 // The server's answers, and the session they are asked for with.
 // SPDX-License-Identifier: Apache-2.0
 
-import { lang, remember, t } from './words.js';
+import { isOwner, keep, kept } from './session.js';
+import { lang, t } from './words.js';
 
 /** Settles on `start`'s own call or when the signal aborts; leaves no listener behind either way. */
 export function within(signal, start) {
@@ -24,60 +25,72 @@ export class ServerError extends Error {
 }
 export const errorText = e => e instanceof ServerError ? e.text : t('failed');
 
-async function checked(answer) {
-  if (answer.ok) return answer;
+const errorOf = async answer => {
   let body = null;
   try { body = (await answer.json()).error; } catch { /* not the server's own error shape */ }
-  throw new ServerError(answer.status, body, answer.headers.get('Retry-After'));
-}
+  return new ServerError(answer.status, body, answer.headers.get('Retry-After'));
+};
 const posting = body => ({ method: 'POST', cache: 'no-store', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+async function granted(url, body) {
+  const answer = await fetch(url, posting(body));
+  if (!answer.ok) throw await errorOf(answer);
+  keep(await answer.json());
+}
 
 // ---------- Session ----------
-/** All windows of this browser share one session: {access, refresh, until} as text. */
-const KEY = 'marsad.session';
-function kept() { try { return JSON.parse(remember(KEY)) ?? {}; } catch { return {}; } }
-function keep(grant) {
-  remember(KEY, JSON.stringify(grant ? { access: grant.access_token, refresh: grant.refresh_token, until: Date.now() + grant.expires_in * 1000 } : {}));
-}
-/** Called when the server wants somebody to sign in. */
+/** Called when somebody has to sign in, with the server's reason where there is one. */
 let onSignedOut = () => {};
 export function whenSignedOut(action) { onSignedOut = action; }
-export const isSignedIn = () => !!kept().access;
-export async function signIn(login_id, password) {
-  keep(await (await checked(await fetch('/api/v1/auth/token', posting({ login_id, password })))).json());
-}
+export async function signIn(login_id, password) { await granted('/api/v1/auth/token', { login_id, password }); }
 export async function signOut() {
-  onSignedOut(); // gives back what is held, while that may still be asked for
-  await ask('/api/v1/auth/logout', { method: 'POST' }).catch(() => {});
+  const { access } = kept();
+  onSignedOut(null); // gives back what is held, while that may still be asked for
   keep(null);
+  await fetch('/api/v1/auth/logout', { method: 'POST', keepalive: true, headers: { Authorization: `Bearer ${access}` } }).catch(() => {});
 }
-/** A refresh token serves once: one window at a time uses it, and the others take what it got. */
+let renewing = null;
+/** A refresh token serves once: all who wait for a new access token wait for the same one. */
 async function renew(used) {
-  const turn = navigator.locks ? work => navigator.locks.request(KEY, work) : work => work();
-  return turn(async () => {
-    const { access, refresh } = kept();
-    if (access !== used) return access;
-    if (!refresh) return null;
-    const answer = await fetch('/api/v1/auth/refresh', posting({ refresh_token: refresh }));
-    if (answer.status >= 500) await checked(answer); // a server in trouble ends no session
-    keep(answer.ok ? await answer.json() : null);
-    return kept().access ?? null;
-  });
+  const { access, refresh } = kept();
+  if (access !== used) return access ?? null;
+  if (!refresh || !await isOwner()) return null;
+  renewing ??= granted('/api/v1/auth/refresh', { refresh_token: refresh }).finally(() => { renewing = null; });
+  await renewing;
+  return kept().access ?? null;
 }
+/** Whether the server ended the session with this answer. */
+const isOver = error => error.status === 401 || error.code === 'USER_DISABLED';
 
-/** Asks with the session's token, anew when it has run out. A header of the caller's own goes first. */
-export async function ask(url, options = {}) {
+/** Asks once with the session's token, anew when it has run out. A header of the caller's own goes first. */
+async function askOnce(url, options) {
   const own = options.headers?.Authorization;
-  const once = access => fetch(url, { cache: 'no-store', ...options,
+  const send = access => fetch(url, { cache: 'no-store', ...options,
     headers: own || !access ? options.headers : { ...options.headers, Authorization: `Bearer ${access}` } });
   const { access, until } = kept();
   let token = access;
-  if (!own && access && until - Date.now() < 15000) token = await renew(access);
-  let answer = await once(token);
-  if (answer.status === 401 && !own) {
-    token = token ? await renew(token) : null;
-    if (token) answer = await once(token);
-    if (answer.status === 401) { keep(null); onSignedOut(); }
+  try {
+    if (!own && access && until - Date.now() < 15000) token = await renew(access) ?? access;
+    let answer = await send(token);
+    if (answer.status === 401 && !own && token) {
+      const next = await renew(token);
+      if (next) answer = await send(token = next);
+    }
+    if (answer.ok) return answer;
+    throw await errorOf(answer);
+  } catch (error) {
+    // Somebody else may have signed in meanwhile: the answer is not about them.
+    if (!own && isOver(error) && (kept().access ?? null) === (token ?? null)) { keep(null); onSignedOut(error); }
+    throw error;
   }
-  return checked(answer);
+}
+const TRIES = 8;
+/** Asks; a server that has had too many requests says when to come back, and is asked again then. */
+export async function ask(url, options = {}) {
+  for (let tries = 1;; tries++) {
+    try { return await askOnce(url, options); } catch (error) {
+      if (error.code !== 'RATE_LIMIT_EXCEEDED' || tries === TRIES) throw error;
+      // Many wait for the same second: they come back one after the other.
+      await pause((error.retryAfter ?? 1) * 1000 * (1 + Math.random()), options.signal ?? new AbortController().signal);
+    }
+  }
 }

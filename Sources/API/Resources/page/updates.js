@@ -1,7 +1,8 @@
 // What the server tells by itself: seats taken and given back, cameras that come and go.
 // SPDX-License-Identifier: Apache-2.0
 
-import { ask, isSignedIn } from './server.js';
+import { ask } from './server.js';
+import { isSignedIn } from './session.js';
 import { cameraChanged, seatFreed } from './wall.js';
 import { $, t } from './words.js';
 
@@ -50,7 +51,11 @@ export async function follow() {
   } catch { return again(); }
   opened.onopen = () => { delay = 1000; opened.send(JSON.stringify({ type: 'subscribe', topics: ['quota', 'cameras'] })); };
   opened.onmessage = event => take(JSON.parse(event.data));
-  opened.onclose = () => { if (socket === opened) { socket = null; again(); } };
+  opened.onclose = event => {
+    if (socket !== opened) return;
+    socket = null;
+    if (event.code === 4401) follow(); else again(); // the token has ended: whether the session has, too, is asked at once
+  };
 }
 function again() {
   setTimeout(follow, delay * (.75 + Math.random() / 2));

@@ -56,10 +56,12 @@ let timer = null;
 export async function poll() {
   clearTimeout(timer);
   try {
-    cameras = (await (await ask('/api/v1/cameras?limit=500', { signal: AbortSignal.timeout(8000) })).json()).cameras ?? [];
+    const answer = await (await ask('/api/v1/cameras?limit=500', { signal: AbortSignal.timeout(8000) })).json();
+    if ($('door').open) return; // asked for by who has left
+    cameras = answer.cameras ?? [];
     $('banner').hidden = true; drawGrid();
   } catch (error) {
-    if (error.status === 401) return; // the door is open; who comes in polls again
+    if ($('door').open) return; // who comes in polls again
     $('banner').hidden = false; $('banner').textContent = error instanceof ServerError ? error.text : t('lost');
     // What was known is not known any more.
     $('summary').textContent = ''; for (const tile of tiles.values()) tile.recMark.hidden = true;
