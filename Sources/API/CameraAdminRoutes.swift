@@ -97,6 +97,7 @@ extension Routes {
             try await record(.cameraDeleted, camera, by: caller)
             guard try await services.cameras.remove(camera.id, at: services.world.wallTime())
             else { throw MarsadError(.cameraNotFound) }
+            await reviewRights(on: camera.id)
             return Response(status: .noContent)
         }
     }
@@ -149,6 +150,7 @@ extension Routes {
         if before.address != camera.address { details["address"] = "changed" }
         try await record(.cameraUpdated, camera, by: context.caller, details)
         try await services.cameras.put(camera)
+        await reviewRights(on: camera.id)
         let state = await services.node.state(of: camera.id) ?? StreamState()
         return try jsonResponse(CameraBody(camera, state))
     }

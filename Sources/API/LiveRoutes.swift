@@ -48,7 +48,7 @@ extension Routes {
         let reservation = try await services.reservations.reserve(
             camera.id, source: camera.source, quality: wanted.quality, duration: wanted.duration,
             by: caller)
-        try await confirm(caller) {
+        try await confirm(caller, to: .viewCamera, camera.id) {
             try await services.reservations.release(reservation.id, by: caller)
         }
         return try jsonResponse(

@@ -52,7 +52,9 @@ extension Routes {
         let (camera, earliest) = try await recorded(wanted.cameraID, caller)
         try check(wanted.range.start, earliest)
         let prepared = try await services.playback.prepare(camera.id, wanted.range, by: caller)
-        try await confirm(caller) { await services.playback.endSession(prepared.sessionID) }
+        try await confirm(caller, to: .viewPlayback, camera.id) {
+            await services.playback.endSession(prepared.sessionID)
+        }
         return try jsonResponse(PlaybackBody(prepared))
     }
 

@@ -152,14 +152,6 @@ package struct Routes: Sendable {
         await services.playback.revoke(revocation)
     }
 
-    /// Throws SESSION_REVOKED where the caller's rights ended while something was being opened with
-    /// them: `revoke` may have come too early to end it.
-    func confirm(_ caller: Caller, else end: () async throws -> Void) async throws {
-        guard services.identity.revocations.isRevoked(caller) else { return }
-        try await end()
-        throw MarsadError(.sessionRevoked)
-    }
-
     // MARK: Cameras
 
     private func cameras(_ group: RouteGroup) {

@@ -102,6 +102,8 @@ struct Installation: Service {
     let hub: UpdatesHub
     let people: IdentityWiring
     private let decoders: NIOThreadPool
+    /// Told of cameras that were changed or removed: who may watch them is asked anew.
+    private var cameraChanged: @Sendable (CameraID) async -> Void = { _ in }
 
     init(
         configuration: Configuration, folder: DataFolder, world: World, logger: Logger
@@ -238,12 +240,15 @@ struct Installation: Service {
             identity: people.identity, webhook: people.webhook)
         let routes = Routes(services)
         people.identity.revocations.onRevocation { await routes.revoke($0) }
+        people.identity.onRightsChange { await routes.reviewRights(of: $0) }
+        var service = self
+        service.cameraChanged = { await routes.reviewRights(on: $0) }
         var application = Application(
             responder: routes.responder(), server: routes.server(),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in await onReady(channel.localAddress?.port ?? port) },
             eventLoopGroupProvider: .shared(ConnectionLoops.shared), logger: logger)
-        application.addServices(self)
+        application.addServices(service)
         return application
     }
 
@@ -323,10 +328,14 @@ struct Installation: Service {
             if let cameras = try? await folder.cameras.all(.everything) {
                 let changed = cameras.filter { assigned[$0.id] != $0 }
                 await assign(changed)
-                for camera in changed { assigned[camera.id] = camera }
+                for camera in changed {
+                    guard assigned.updateValue(camera, forKey: camera.id) != nil else { continue }
+                    await cameraChanged(camera.id)
+                }
                 let present = Set(cameras.map(\.id))
                 for gone in assigned.keys.filter({ !present.contains($0) }).sorted() {
                     await node.unassign(gone)
+                    await cameraChanged(gone)
                     await playback.endSessions(of: gone)
                     assigned[gone] = nil
                 }

@@ -226,6 +226,21 @@ private func subscribe(_ topics: String) -> ByteBuffer {
         #expect(program.closure == nil)
     }
 
+    @Test("a socket whose user's rights have changed is to come back, and no other")
+    func changedRights() throws {
+        let rig = Rig()
+        let user = try #require(UserID("00000000-0000-4000-8000-000000000001"))
+        let other = try #require(UserID("00000000-0000-4000-8000-000000000002"))
+        let (_, changed) = try rig.client(rig.caller([.all], user: user))
+        let (_, staying) = try rig.client(rig.caller([.all], user: other))
+        let (_, program) = try rig.client(.program("local"))
+        rig.hub.reconnect([user])
+        rig.loop.run()
+        #expect(changed.closure == .restart)
+        #expect(staying.closure == nil)
+        #expect(program.closure == nil)
+    }
+
     @Test("a socket whose caller's rights ended while it was being opened is closed at once")
     func endedBefore() throws {
         let rig = Rig()

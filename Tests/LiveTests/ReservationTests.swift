@@ -267,6 +267,20 @@ import Testing
         #expect(await check(tokens[3]) == nil)
     }
 
+    @Test("what is held can be listed and ended one by one")
+    func held() async throws {
+        let made = try await reservations.reserve(
+            camera, source: source, duration: nil, by: viewer)
+        let other = try await reservations.reserve(
+            camera, source: source, duration: nil, by: viewer)
+        #expect(await reservations.bind("A", to: made.id))
+        #expect(await Set(reservations.held.map(\.id)) == [made.id, other.id])
+        await reservations.revoke([made.id, "unknown"])
+        #expect(await reservations.held.map(\.id) == [other.id])
+        #expect(closed.all == ["A"])
+        #expect(await check(made.token.reveal()) == .tokenExpired)
+    }
+
     @Test("the audit log is told of each beginning and each end, with why")
     func audited() async throws {
         let amina = try person(1, session: "a", since: 1)

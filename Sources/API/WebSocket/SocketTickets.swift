@@ -43,6 +43,15 @@ package final class SocketTickets: Sendable {
     }
 
     /// Takes back what was given to callers whose rights have ended.
+    /// Forgets the tickets of users whose rights have changed: they carry those of before.
+    func forget(_ users: Set<UserID>) {
+        tickets.withLock { tickets in
+            tickets = tickets.filter { ticket in
+                ticket.value.caller.actor.userID.map { !users.contains($0) } ?? true
+            }
+        }
+    }
+
     func revoke(_ revocation: Revocation) {
         tickets.withLock { tickets in
             tickets = tickets.filter { !revocation.ends($0.value.caller) }

@@ -69,6 +69,13 @@ package final class UpdatesHub: Sendable {
         }
     }
 
+    /// Closes these users' sockets so that they come back with the rights that they have now.
+    package func reconnect(_ users: Set<UserID>) {
+        for shard in shards {
+            shard.eventLoop.execute { shard.clients.value.reconnect(users) }
+        }
+    }
+
     /// The clients of an event loop; call on that loop.
     package func shard(on eventLoop: any EventLoop) -> UpdatesShard? {
         shards.first { $0.eventLoop === eventLoop }?.clients.value
@@ -108,6 +115,10 @@ package final class UpdatesShard {
     func revoke(_ revocation: Revocation) {
         // Closing takes a client out of the table.
         for client in Array(clients.values) { client.end(ifBy: revocation) }
+    }
+
+    func reconnect(_ users: Set<UserID>) {
+        for client in Array(clients.values) { client.reconnect(ifOf: users) }
     }
 
     func enter(_ client: UpdatesClient) { clients[ObjectIdentifier(client)] = client }

@@ -35,6 +35,8 @@ package enum SocketClosure: UInt16 {
     case notText = 1007
     case policy = 1008
     case tooLarge = 1009
+    /// What the caller may know has changed: it comes back and is told anew.
+    case restart = 1012
     /// The right to this socket has ended: sign in again.
     case unauthorized = 4401
 }

@@ -49,6 +49,4 @@ final class AccountCache: Sendable {
     }
 
     func forget(_ id: UserID) { entries.withLock { $0[id] = nil } }
-
-    func forgetAll() { entries.withLock { $0.removeAll() } }
 }

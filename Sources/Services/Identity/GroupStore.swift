@@ -33,6 +33,17 @@ package struct GroupStore: Sendable {
             [.text(user.rawValue)])
     }
 
+    func members(of group: GroupID) async throws(DatabaseError) -> Set<UserID> {
+        let rows = try await database.query(
+            Statement(
+                "SELECT user_id FROM user_groups WHERE group_id = ?", [.text(group.rawValue)]))
+        var members: Set<UserID> = []
+        for row in rows {
+            if let id = UserID(try row.text("user_id")) { members.insert(id) }
+        }
+        return members
+    }
+
     /// What a user may do: the grants of all its groups; of one permission the widest.
     func grants(of user: UserID) async throws(DatabaseError) -> [Grant] {
         let rows = try await database.query(

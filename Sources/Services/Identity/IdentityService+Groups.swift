@@ -3,6 +3,7 @@
 
 import Database
 package import Domain
+import Synchronization
 
 extension IdentityService {
     package func groups(for caller: Caller) async throws(MarsadError) -> [UserGroup] {
@@ -50,19 +51,21 @@ extension IdentityService {
         try Self.check(group)
         var details = Self.details(group)
         details["permissions_before"] = Self.list(try await known(group.id).grants)
+        let members = try await members(of: group.id)
         try await commit(
             AuditEvent(.groupUpdated, by: caller, details: details),
             groups.update(group, at: world.wallTime()))
-        accounts.forgetAll()
+        await rightsChanged(of: members)
     }
 
     package func deleteGroup(_ id: GroupID, by caller: Caller) async throws(MarsadError) {
         try require(.administerUsers, of: caller)
         let group = try await known(id)
+        let members = try await members(of: id)
         try await commit(
             AuditEvent(.groupDeleted, by: caller, details: Self.details(group)),
             groups.delete(id))
-        accounts.forgetAll()
+        await rightsChanged(of: members)
     }
 
     package func addMember(
@@ -73,7 +76,7 @@ extension IdentityService {
             AuditEvent(
                 .groupMemberAdded, by: caller, subject: user, details: ["group_id": group.rawValue]),
             [groups.addMember(user, to: group, by: caller.actor, at: world.wallTime())])
-        accounts.forget(user)
+        await rightsChanged(of: [user])
     }
 
     package func removeMember(
@@ -85,7 +88,7 @@ extension IdentityService {
                 .groupMemberRemoved, by: caller, subject: user,
                 details: ["group_id": group.rawValue]),
             [groups.removeMember(user, from: group)])
-        accounts.forget(user)
+        await rightsChanged(of: [user])
     }
 
     package func groups(of user: UserID, for caller: Caller) async throws(MarsadError)
@@ -107,7 +110,36 @@ extension IdentityService {
         }
     }
 
+    // MARK: Changed rights
+
+    /// Called after each change of permissions by this process: what is watched with rights that are
+    /// gone ends then. Of changes by other processes the next heartbeat tells.
+    package func onRightsChange(_ listener: @escaping RightsListener) {
+        rightsListeners.withLock { $0.append(listener) }
+    }
+
+    /// The same caller with the rights that he has now; `nil` for one who is not active any more.
+    package func renewed(_ caller: Caller) async throws(MarsadError) -> Caller? {
+        guard let id = caller.actor.userID else { return caller }
+        guard let account = try await account(id), account.user.status == .active else {
+            return nil
+        }
+        return Caller(
+            actor: caller.actor, loginID: caller.loginID, agency: caller.agency,
+            sessionID: caller.sessionID, grants: account.grants, visibility: account.visibility,
+            issuedAt: caller.issuedAt, expiresAt: caller.expiresAt, origin: caller.origin)
+    }
+
+    func rightsChanged(of users: Set<UserID>) async {
+        for user in users { accounts.forget(user) }
+        for listener in rightsListeners.withLock({ $0 }) { await listener(users) }
+    }
+
     // MARK: Steps
+
+    private func members(of group: GroupID) async throws(MarsadError) -> Set<UserID> {
+        try await reading { () async throws(DatabaseError) in try await groups.members(of: group) }
+    }
 
     private func known(_ id: GroupID) async throws(MarsadError) -> UserGroup {
         let group = try await reading { () async throws(DatabaseError) in

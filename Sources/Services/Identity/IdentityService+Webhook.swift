@@ -74,7 +74,7 @@ extension IdentityService {
             AuditEvent(.groupsChanged, by: caller, subject: user.id, details: details),
             [take, groups.removeMemberships(of: user.id)]
                 + wanted.map { groups.addMember(user.id, to: $0.id, by: caller.actor, at: now) })
-        accounts.forget(user.id)
+        await rightsChanged(of: [user.id])
     }
 
     private func isTaken(_ event: IAMEvent) async throws(MarsadError) -> Bool {

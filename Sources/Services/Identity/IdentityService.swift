@@ -18,6 +18,9 @@ package struct TokenGrant: Sendable {
 /// Told of each new user, to welcome it by whatever the installation uses. Fails by itself.
 package typealias WelcomeHook = @Sendable (User) async -> Void
 
+/// Told of users whose permissions this process has just changed.
+package typealias RightsListener = @Sendable (Set<UserID>) async -> Void
+
 /// The one service of identity. Methods that change something take who acts, and ask what he may.
 package final class IdentityService: Sendable {
     /// The parts that identity is made of.
@@ -50,6 +53,7 @@ package final class IdentityService: Sendable {
     let sessions: LoginSessions
     let accounts: AccountCache
     let backoff = Mutex(LoginBackoff())
+    let rightsListeners = Mutex<[RightsListener]>([])
 
     var world: World { parts.world }
     package var revocations: Revocations { parts.revocations }

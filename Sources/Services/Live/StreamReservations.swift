@@ -125,8 +125,19 @@ package actor StreamReservations {
 
     /// Ends what somebody watches whose rights have ended.
     package func revoke(_ revocation: Revocation) async {
+        await revoke(
+            reservations.values.filter { revocation.ends($0.holder) }.map(\.id).sorted())
+    }
+
+    /// All that is watched, with who watches it.
+    package var held: [HeldCamera] {
+        reservations.values.map { HeldCamera(id: $0.id, cameraID: $0.cameraID, holder: $0.holder) }
+    }
+
+    /// Ends these reservations, whose holders may watch their cameras no more.
+    package func revoke(_ ids: [String]) async {
         let now = world.now()
-        for id in reservations.values.filter({ revocation.ends($0.holder) }).map(\.id).sorted() {
+        for id in ids {
             guard let gone = remove(id) else { continue }
             expired.insert(gone.token.reveal(), at: now)
             await end(gone, .revoked)

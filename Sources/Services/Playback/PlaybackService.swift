@@ -223,6 +223,14 @@ package actor PlaybackService {
         }
     }
 
+    /// All that is played back, with who does.
+    package var held: [HeldCamera] {
+        sessions.compactMap { id, session in
+            guard session.endedAt == nil else { return nil }
+            return HeldCamera(id: id, cameraID: session.cameraID, holder: session.holder)
+        }
+    }
+
     /// Ends one session, in the same way.
     package func endSession(_ sessionID: String) { end(sessionID, at: world.wallTime()) }
 

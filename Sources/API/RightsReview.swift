@@ -1,0 +1,60 @@
+// Ends what is watched, played back and listened to with rights that are there no more.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+import Identity
+import Live
+import Playback
+
+extension Routes {
+    /// After a change of what these users may do: what each of them still may goes on, the rest ends.
+    /// Their sockets come back, to be told what they may know now.
+    package func reviewRights(of users: Set<UserID>) async {
+        tickets.forget(users)
+        services.hub.reconnect(users)
+        await review { held in held.holder.actor.userID.map(users.contains) ?? false }
+    }
+
+    /// After a camera has moved to another source or camera group, or is gone.
+    package func reviewRights(on camera: CameraID) async {
+        await review { $0.cameraID == camera }
+    }
+
+    /// Throws SESSION_REVOKED or CAMERA_NOT_FOUND where the caller's rights ended while something was
+    /// being opened with them: what ends such things may have come too early to end it.
+    func confirm(
+        _ caller: Caller, to action: Permission.Action, _ cameraID: CameraID,
+        else end: () async throws -> Void
+    ) async throws {
+        let isRevoked = services.identity.revocations.isRevoked(caller)
+        let opened = HeldCamera(id: "", cameraID: cameraID, holder: caller)
+        let hasLost = await hasLost(action, opened)
+        guard isRevoked || hasLost else { return }
+        try await end()
+        throw MarsadError(isRevoked ? .sessionRevoked : .cameraNotFound)
+    }
+
+    private func review(_ isConcerned: @Sendable (HeldCamera) -> Bool) async {
+        let watched = await services.reservations.held.filter(isConcerned)
+        var ended: [String] = []
+        for held in watched where await hasLost(.viewCamera, held) { ended.append(held.id) }
+        await services.reservations.revoke(ended)
+        for held in await services.playback.held.filter(isConcerned)
+        where await hasLost(.viewPlayback, held) {
+            await services.playback.endSession(held.id)
+        }
+    }
+
+    /// While the database is away, who watches goes on: his next heartbeat asks again.
+    private func hasLost(_ action: Permission.Action, _ held: HeldCamera) async -> Bool {
+        do {
+            guard let holder = try await services.identity.renewed(held.holder) else { return true }
+            _ = try await camera(held.cameraID, for: holder, to: action)
+            return false
+        } catch let error as MarsadError {
+            return [.cameraNotFound, .sourceForbidden].contains(error.code)
+        } catch {
+            return false
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// What is told when permissions change, and what a caller may do then.
+// SPDX-License-Identifier: Apache-2.0
+
+import Domain
+import Identity
+import Primitives
+import Synchronization
+import Testing
+
+@Suite struct RightsChangeTests {
+    @Test("a change of a group is told with its members, and their callers can be renewed")
+    func members() async throws {
+        try await IdentityRig.with { rig in
+            let user = try await rig.user("amina", agency: "")
+            try await rig.user("badr", agency: "")
+            let caller = try await rig.authenticate(try await rig.login("amina"))
+            let told = Mutex<[Set<UserID>]>([])
+            rig.identity.onRightsChange { users in told.withLock { $0.append(users) } }
+            let identity = rig.identity
+            let view = Grant(try #require(Permission("camera:METRO:view")))
+            var group = try await identity.createGroup(
+                name: "Gates", grants: [view], by: IdentityRig.program)
+            try await identity.addMember(user.id, to: group.id, by: IdentityRig.program)
+            #expect(try await identity.renewed(caller)?.grants == [view])
+            group.grants = []
+            try await identity.updateGroup(group, by: IdentityRig.program)
+            #expect(try await identity.renewed(caller)?.grants == [])
+            #expect(try await identity.renewed(caller)?.visibility == .nothing)
+            try await identity.removeMember(user.id, from: group.id, by: IdentityRig.program)
+            try await identity.addMember(user.id, to: group.id, by: IdentityRig.program)
+            try await identity.deleteGroup(group.id, by: IdentityRig.program)
+            #expect(told.withLock { $0 } == Array(repeating: [user.id], count: 5))
+            try await identity.setStatus(user.id, .disabled, by: IdentityRig.program)
+            #expect(try await identity.renewed(caller) == nil)
+        }
+    }
+
+    @Test("the program itself always may what it may")
+    func program() async throws {
+        try await IdentityRig.with { rig in
+            let renewed = try await rig.identity.renewed(.program("local"))
+            #expect(renewed?.visibility.isEverything == true)
+        }
+    }
+
+    @Test("a password is known to be somebody's without a login")
+    func isPassword() async throws {
+        try await IdentityRig.with { rig in
+            let user = try await rig.user("amina")
+            let identity = rig.identity
+            #expect(
+                try await identity.isPassword(
+                    IdentityRig.password, of: user.id, for: IdentityRig.program))
+            #expect(
+                try await !identity.isPassword(
+                    Redacted("another one, not hers"), of: user.id, for: IdentityRig.program))
+            let caller = try await rig.authenticate(try await rig.login("amina"))
+            #expect(
+                await code {
+                    _ = try await identity.isPassword(
+                        IdentityRig.password, of: user.id, for: caller)
+                } == .forbidden)
+            #expect(try await rig.events().filter { $0.hasPrefix("LOGIN") }.count == 1)
+        }
+    }
+}
