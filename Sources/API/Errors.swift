@@ -84,6 +84,10 @@ extension MarsadError.Code {
             .init(
                 status: 409, english: "Something else is doing this already",
                 arabic: "هناك جهة أخرى تقوم بذلك بالفعل")
+        case .lastAdministrator:
+            .init(
+                status: 409, english: "Nobody would be left who may administer users",
+                arabic: "لن يبقى أحد يملك صلاحية إدارة المستخدمين")
         case .preconditionFailed:
             .init(
                 status: 412, english: "The session has changed meanwhile",

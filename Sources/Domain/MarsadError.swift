@@ -26,6 +26,7 @@ package struct MarsadError: Error, Sendable, Equatable {
         case reservationNotFound = "RESERVATION_NOT_FOUND"
         case alreadyExists = "ALREADY_EXISTS"
         case conflict = "CONFLICT"
+        case lastAdministrator = "LAST_ADMINISTRATOR"
         case preconditionFailed = "PRECONDITION_FAILED"
         case preconditionRequired = "PRECONDITION_REQUIRED"
         case unprocessable = "UNPROCESSABLE"

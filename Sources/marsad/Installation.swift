@@ -31,7 +31,8 @@ struct DataFolder {
         let path = URL(fileURLWithPath: path).standardizedFileURL.path
         do {
             try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true)
+                atPath: path, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
         } catch {
             throw ConfigurationError(
                 description: "data is \"\(path)\"; allowed: a folder that can be written")
@@ -50,7 +51,9 @@ struct DataFolder {
     }
 
     private static func openDatabase(in path: String, world: World) async throws -> SQLiteEngine {
-        let database = try SQLiteEngine(path: path + "/marsad.sqlite")
+        let file = path + "/marsad.sqlite"
+        FileModes.close(path, database: file)
+        let database = try SQLiteEngine(path: file)
         try await Migrator(engine: database).migrate(at: world.wallTime())
         return database
     }

@@ -39,6 +39,9 @@ class Server:
         self.metro, self.bus = (
             self.command("camera", "add", url, "--name", name, "--source", source).stdout.strip()
             for source, (url, name) in cameras.items())
+        # As a version before this one left it.
+        os.chmod(self.data, 0o755)
+        os.chmod(os.path.join(self.data, "marsad.sqlite"), 0o644)
         environment = {**os.environ, "MARSAD_AUTH_INITIAL_ADMIN_PASSWORD": PASSWORD,
                        "MARSAD_AUTH_WEBHOOK_SECRET": SECRET}
         self.log = open(os.path.join(folder, "server.err"), "ab")
@@ -116,6 +119,15 @@ def refusal(body):
 
 def reserve(server, camera, token):
     return server.ask("POST", "/api/v1/stream/reserve", {"camera_id": camera}, token)
+
+
+def check_files(server, check):
+    """What is private is its owner's, also where an installation of before was open to others."""
+    modes = {name: oct(os.stat(os.path.join(server.data, name)).st_mode & 0o777) for name in (
+        ".", "marsad.sqlite", "marsad.sqlite-wal", "marsad.sqlite-shm", "audit-heads.log",
+        "audit-signing.key", "instance.key")}
+    check(modes.pop(".") == "0o700", "the data folder is its owner's alone")
+    check(set(modes.values()) == {"0o600"}, "so are the files that hold what is private", str(modes))
 
 
 def check_sign_in(server, check):
@@ -298,7 +310,7 @@ def check_administration(server, check):
                                        token=dana)[1] == "SOURCE_FORBIDDEN")
     check(gone is not None and gone < 1.5, "what a group lost its members lose", str(gone))
     status, _, _ = server.ask("POST", f"/api/v1/stream/heartbeat/{held['reservation_id']}", token=dana)
-    check(status == 403 and server.ask(
+    check(status == 404 and server.ask(
         "POST", f"/api/v1/live/{server.bus}/whep", "v=0", held["token"],
         Content_Type=SDP)[0] == 401, "and do not go on watching")
     expect("a member is taken out", 204, "DELETE", f"{address}/groups/{group['group_id']}")
@@ -311,8 +323,17 @@ def check_administration(server, check):
           "by agency and part of the name", str(found))
     expect("an unknown parameter: 400", 400, "GET", "/api/v1/iam/users?agncy=METRO")
     me = expect("me", 200, "GET", "/api/v1/iam/me")["user"]
-    expect("the last administrator stays", 409, "PATCH",
-           f"/api/v1/iam/users/{me['user_id']}/status", {"status": "DISABLED"})
+    refused = expect("the last administrator stays", 409, "PATCH",
+                     f"/api/v1/iam/users/{me['user_id']}/status", {"status": "DISABLED"})["error"]
+    check(refused["code"] == "LAST_ADMINISTRATOR" and "left" in refused["message_en"]
+          and "صلاحية" in refused["message_ar"], "for a reason that is told", str(refused))
+    mine = expect("one's own groups", 200, "GET", f"/api/v1/iam/users/{me['user_id']}")["groups"][0]
+    for method, path, body in [
+            ("DELETE", f"users/{me['user_id']}/groups/{mine['group_id']}", None),
+            ("DELETE", f"groups/{mine['group_id']}", None),
+            ("PUT", f"groups/{mine['group_id']}", {"name": "Administrators", "permissions": []})]:
+        expect(f"also against {method} of {path.partition('/')[0]}", 409, method,
+               f"/api/v1/iam/{path}", body)
     expect("a user is disabled", 200, "PATCH", f"{address}/status", {"status": "DISABLED"})
     expect("an unknown status: 400", 400, "PATCH", f"{address}/status", {"status": "GONE"})
     rows = expect("the audit log is read", 200, "GET", "/api/v1/audit?limit=500")["rows"]
@@ -475,6 +496,11 @@ def check_webhook(server, check):
           == (401, "INVALID_SIGNATURE"), "another's signature is refused")
     check(send(created, stamp=str(int(time.time()) - 600))[0] == 401, "an old event, too")
     check(server.ask("POST", "/webhook/iam", created)[0] == 401, "and one without a signature")
+    for number, event in enumerate([
+            {"event_type": "GROUP_CHANGED", "data": {"login_id": "admin", "groups": []}},
+            {"event_type": "USER_DISABLED", "data": {"login_id": "admin"}}]):
+        check(send({"event_id": f"last {number}", **event})[:2] == (409, "LAST_ADMINISTRATOR"),
+              f"{event['event_type']} of the last administrator is refused")
     gone = {"event_id": "3", "event_type": "USER_DISABLED", "data": {"login_id": "fatima"}}
     check(send(gone)[2] == {"applied": True}, "an event disables a user")
     found = server.ask("GET", "/api/v1/iam/users?q=fatima", token=server.token("admin"))[2]
@@ -510,7 +536,7 @@ def main():
         try:
             for login in ("amina", "badr", "carla", "target"):
                 server.add_user(login, "METRO")
-            for part in [check_sign_in, check_refresh, check_visibility, check_administration,
+            for part in [check_files, check_sign_in, check_refresh, check_visibility, check_administration,
                          check_cameras, check_disabled, check_webhook,
                          check_flood]:
                 try:

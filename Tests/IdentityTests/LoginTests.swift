@@ -190,41 +190,4 @@ import Testing
                 } == .invalidToken)
         }
     }
-
-    @Test("an address of IPv6 is its network, and a full table forgets the oldest")
-    func backoffKeys() {
-        var backoff = LoginBackoff()
-        var now = Instant(nanoseconds: 0)
-        var passed = 0
-        for number in 0..<20 {
-            let wait = backoff.begin(
-                account: "a\(number)", address: "2001:db8:1:2::\(number + 1)", at: now)
-            if wait == nil { passed += 1 }
-        }
-        #expect(passed == 3)
-        for number in 0..<50_000 {
-            now = now + .milliseconds(1)
-            _ = backoff.begin(account: "b\(number)", address: "host-\(number)", at: now)
-        }
-        backoff.succeeded(account: "b1", address: "host-1")
-    }
-
-    @Test(
-        "waits double from a second to a quarter of an hour, and are forgotten after a quiet hour")
-    func doubling() throws {
-        var backoff = LoginBackoff()
-        var now = Instant(nanoseconds: 0)
-        var waits: [Int] = []
-        for _ in 0..<16 {
-            #expect(backoff.begin(account: "a", address: "x", at: now) == nil)
-            var probe = backoff
-            let wait = probe.begin(account: "a", address: "x", at: now) ?? .zero
-            waits.append(Int(wait.inSeconds))
-            now = now + wait
-        }
-        #expect(
-            waits == [0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900])
-        now = now + .seconds(3601)
-        #expect(backoff.begin(account: "a", address: "x", at: now) == nil)
-    }
 }

@@ -72,7 +72,9 @@ import Testing
         arguments: [
             "", "elevenchars", String(repeating: "x1y2z", count: 30), "Password-1234",
             "administrator", "aaaaaaaaaaaaaaaa", "121212121212", "my.amina.password",
-            "QwertyUiop12",
+            "QwertyUiop12", "Summer2026!!", "P@ssw0rd!2025", "Dubai-Metro-2026", "abcabcabcabc",
+            "1qaz2wsx3edc", "correct horse battery staple", "Welcome2Marsad!", "qwerty-123456",
+            "!!!!!!!!!!!!", "كلمةالمرور١٢٣٤", "poiuytrewq0987",
         ])
     func rules(_ password: String) async throws {
         let name = try #require(LoginID("amina"))

@@ -7,6 +7,13 @@ import Primitives
 import Synchronization
 import Testing
 
+extension GroupID {
+    /// Of no group.
+    fileprivate static var none: GroupID {
+        get throws { try #require(GroupID("00000000-0000-4000-8000-00000000dead")) }
+    }
+}
+
 @Suite struct RightsChangeTests {
     @Test("a change of a group is told with its members, and their callers can be renewed")
     func members() async throws {
@@ -32,6 +39,46 @@ import Testing
             #expect(told.withLock { $0 } == Array(repeating: [user.id], count: 5))
             try await identity.setStatus(user.id, .disabled, by: IdentityRig.program)
             #expect(try await identity.renewed(caller) == nil)
+        }
+    }
+
+    @Test("nothing takes the last administrator's rights away, and each refusal changes nothing")
+    func lastAdministrator() async throws {
+        try await IdentityRig.with { rig in
+            let identity = rig.identity
+            let program = IdentityRig.program
+            let user = try await rig.user("chief", agency: "")
+            let other = try await rig.user("other", agency: "")
+            let administer = Grant(try #require(Permission("iam:admin")))
+            var group = try await identity.createGroup(
+                name: "Administrators", grants: [administer], by: program)
+            try await identity.addMember(user.id, to: group.id, by: program)
+            let kept = group
+            group.grants = []
+            let emptied = group
+            let calls: [@Sendable () async throws -> Void] = [
+                { try await identity.setStatus(user.id, .disabled, by: program) },
+                { try await identity.setStatus(user.id, .pending, by: program) },
+                { try await identity.updateGroup(emptied, by: program) },
+                { try await identity.deleteGroup(kept.id, by: program) },
+                { try await identity.removeMember(user.id, from: kept.id, by: program) },
+            ]
+            for call in calls { #expect(await code { try await call() } == .lastAdministrator) }
+            #expect(try await identity.user(user.id, for: program).status == .active)
+            #expect(try await identity.effectiveGrants(of: user.id, for: program) == [administer])
+            // Somebody who is not active keeps nobody's place.
+            try await identity.addMember(other.id, to: group.id, by: program)
+            try await identity.setStatus(other.id, .disabled, by: program)
+            for call in calls { #expect(await code { try await call() } == .lastAdministrator) }
+            let none = try GroupID.none
+            #expect(
+                await code { try await identity.removeMember(user.id, from: none, by: program) }
+                    == .notFound)
+            try await identity.setStatus(other.id, .active, by: program)
+            try await identity.removeMember(user.id, from: kept.id, by: program)
+            let events = try await rig.events()
+            #expect(events.filter { $0 == "GROUP_MEMBER_REMOVED" }.count == 1)
+            #expect(!events.contains("GROUP_DELETED"))
         }
     }
 

@@ -197,7 +197,7 @@ import Testing
             let id = try #require(caller.actor.userID)
             #expect(
                 await code { try await rig.identity.setStatus(id, .disabled, by: caller) }
-                    == .conflict)
+                    == .lastAdministrator)
             let second = try await rig.user("second")
             let group = try await rig.identity.group(
                 named: "Administrators", for: IdentityRig.program)

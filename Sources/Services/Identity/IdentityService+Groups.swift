@@ -54,7 +54,8 @@ extension IdentityService {
         let members = try await members(of: group.id)
         try await commit(
             AuditEvent(.groupUpdated, by: caller, details: details),
-            groups.update(group, at: world.wallTime()))
+            try await keepingAdministrator(groups.update(group, at: world.wallTime())),
+            missing: .lastAdministrator)
         await rightsChanged(of: members)
     }
 
@@ -64,7 +65,7 @@ extension IdentityService {
         let members = try await members(of: id)
         try await commit(
             AuditEvent(.groupDeleted, by: caller, details: Self.details(group)),
-            groups.delete(id))
+            try await keepingAdministrator(groups.delete(id)), missing: .lastAdministrator)
         await rightsChanged(of: members)
     }
 
@@ -83,11 +84,13 @@ extension IdentityService {
         _ user: UserID, from group: GroupID, by caller: Caller
     ) async throws(MarsadError) {
         try require(.administerUsers, of: caller)
+        guard try await members(of: group).contains(user) else { throw MarsadError(.notFound) }
         try await commit(
             AuditEvent(
                 .groupMemberRemoved, by: caller, subject: user,
                 details: ["group_id": group.rawValue]),
-            [groups.removeMember(user, from: group)])
+            try await keepingAdministrator([groups.removeMember(user, from: group)]),
+            missing: .lastAdministrator)
         await rightsChanged(of: [user])
     }
 

@@ -15,14 +15,16 @@ extension IdentityService {
     ) async throws(MarsadError) -> TokenGrant {
         let name = LoginID(loginID)
         let account = name?.rawValue ?? "?"
-        let wait = backoff.withLock {
+        let (begun, wait) = backoff.withLock {
             $0.begin(account: account, address: origin.address, at: world.now())
         }
-        if let wait {
+        guard let begun else {
             throw MarsadError(
                 .rateLimitExceeded,
                 details: ["retry_after": String(max(1, Int(wait.inSeconds.rounded(.up))))])
         }
+        var ending = LoginBackoff.Ending.abandoned
+        defer { backoff.withLock { $0.end(begun, ending, at: world.now()) } }
         let user = try await reading { () async throws(DatabaseError) -> User? in
             guard let name else { return nil }
             return try await users.user(name)
@@ -33,9 +35,10 @@ extension IdentityService {
         }
         let match = try await parts.hasher.check(password, against: hash)
         guard let user, match != .no else {
+            ending = .failed
             return try await refuse(.invalidCredentials, user, account, origin)
         }
-        backoff.withLock { $0.succeeded(account: account, address: origin.address) }
+        ending = .succeeded
         guard user.status == .active else {
             return try await refuse(.userDisabled, user, account, origin)
         }

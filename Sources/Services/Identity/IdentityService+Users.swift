@@ -85,7 +85,7 @@ extension IdentityService {
         if caller.actor.userID != id { try require(.administerUsers, of: caller) }
         let user = try await known(id)
         guard user.origin != .external else { throw MarsadError(.conflict) }
-        try PasswordRules.check(password, for: user.loginID)
+        try PasswordRules.check(password, for: user.loginID, named: user.profile.displayName)
         let hash = try await parts.hasher.hash(password)
         let now = world.wallTime()
         try await endAll(
@@ -157,7 +157,8 @@ extension IdentityService {
         else { throw MarsadError(.unprocessable) }
         var hash: Redacted<String>?
         if let password = new.password {
-            try PasswordRules.check(password, for: new.loginID)
+            try PasswordRules.check(
+                password, for: new.loginID, named: new.profile.displayName)
             hash = try await parts.hasher.hash(password)
         }
         let now = world.wallTime()
@@ -205,24 +206,20 @@ extension IdentityService {
             try await commit(event, all)
             return accounts.forget(id)
         }
-        let hasOther = try await reading { () async throws(DatabaseError) in
-            try await users.hasOtherAdministrator(than: id)
-        }
-        let grants = try await account(id)?.grants ?? []
-        let isAdministrator = grants.contains { $0.permission.action == .administerUsers }
-        guard hasOther || !isAdministrator else {
-            throw MarsadError(.conflict, details: ["reason": "the last administrator"])
-        }
-        try await endAll(of: id, at: now, event, all)
+        try await endAll(
+            of: id, at: now, event, try await keepingAdministrator(all),
+            missing: .lastAdministrator)
     }
 
     /// Ends everything that a user holds, in the transaction of the change that is its reason.
     private func endAll(
-        of id: UserID, at now: WallTime, _ event: AuditEvent, _ statements: [Statement]
+        of id: UserID, at now: WallTime, _ event: AuditEvent, _ statements: [Statement],
+        missing: MarsadError.Code = .notFound
     ) async throws(MarsadError) {
         let revocation = Revocation(.user(id), notBefore: now)
         try await commit(
-            event, statements + [sessions.endAll(of: id, at: now), Revocations.revoke(revocation)])
+            event, statements + [sessions.endAll(of: id, at: now), Revocations.revoke(revocation)],
+            missing: missing)
         accounts.forget(id)
         await parts.revocations.apply(revocation)
     }

@@ -72,8 +72,11 @@ extension IdentityService {
         details["groups"] = wanted.map(\.name).joined(separator: ", ")
         try await commit(
             AuditEvent(.groupsChanged, by: caller, subject: user.id, details: details),
-            [take, groups.removeMemberships(of: user.id)]
-                + wanted.map { groups.addMember(user.id, to: $0.id, by: caller.actor, at: now) })
+            try await keepingAdministrator(
+                [take, groups.removeMemberships(of: user.id)]
+                    + wanted.map {
+                        groups.addMember(user.id, to: $0.id, by: caller.actor, at: now)
+                    }), missing: .lastAdministrator)
         await rightsChanged(of: [user.id])
     }
 

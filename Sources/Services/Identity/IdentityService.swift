@@ -118,6 +118,17 @@ package final class IdentityService: Sendable {
         }
     }
 
+    /// A change that takes rights away, in one transaction with the proof that somebody is left who may
+    /// give them back. Throws LAST_ADMINISTRATOR; where nobody may as it is, there is nobody to keep.
+    func keepingAdministrator(
+        _ statements: [Statement]
+    ) async throws(MarsadError) -> [Statement] {
+        let hasOne = try await reading { () async throws(DatabaseError) in
+            try await users.hasAdministrator()
+        }
+        return hasOne ? statements + [users.someAdministrator()] : statements
+    }
+
     /// A read whose failure callers hear as STORAGE_UNAVAILABLE.
     func reading<T>(
         _ body: () async throws(DatabaseError) -> T

@@ -25,10 +25,14 @@ package enum Limits {
     static let hashesAtOnce = 2
     static let hashesQueued = 16
 
-    /// Tries before waiting begins, for typing errors.
+    /// Failures before waiting begins, for typing errors: of one account, and of all strangers at one
+    /// address.
     static let freeTries = 3
+    static let freeTriesOfAddress = 5
     static let firstWait = Duration.seconds(1)
     static let longestWait = Duration.seconds(15 * 60)
+    /// Of an address, which may be a whole building's: nobody who is new there waits longer.
+    static let longestWaitOfAddress = Duration.seconds(60)
     /// A quiet hour makes up for everything.
     static let triesForgotten = Duration.seconds(3600)
     static let triedNames = 20_000

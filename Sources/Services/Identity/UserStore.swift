@@ -97,17 +97,21 @@ package struct UserStore: Sendable {
     }
 
     /// Whether somebody else who is active may administer users.
-    func hasOtherAdministrator(than id: UserID) async throws(DatabaseError) -> Bool {
-        try await !database.query(
-            Statement(
-                """
-                SELECT users.user_id FROM users
-                JOIN user_groups ON user_groups.user_id = users.user_id
-                JOIN group_permissions ON group_permissions.group_id = user_groups.group_id
-                WHERE users.status = 'ACTIVE' AND users.user_id <> ?
-                    AND group_permissions.permission = ? LIMIT 1
-                """, [.text(id.rawValue), .text(Permission.Action.administerUsers.rawValue)])
-        ).isEmpty
+    func hasAdministrator() async throws(DatabaseError) -> Bool {
+        try await !database.query(Self.administrator(.anything)).isEmpty
+    }
+
+    /// Fails the transaction that it ends where nobody is left who may administer users.
+    func someAdministrator() -> Statement { Self.administrator(.someRows) }
+
+    private static func administrator(_ expectation: Statement.Expectation) -> Statement {
+        Statement(
+            """
+            SELECT users.user_id FROM users
+            JOIN user_groups ON user_groups.user_id = users.user_id
+            JOIN group_permissions ON group_permissions.group_id = user_groups.group_id
+            WHERE users.status = 'ACTIVE' AND group_permissions.permission = ? LIMIT 1
+            """, [.text(Permission.Action.administerUsers.rawValue)], expecting: expectation)
     }
 
     // MARK: Changes

@@ -41,7 +41,15 @@ async function granted(url, body) {
 /** Called when somebody has to sign in, with the server's reason where there is one. */
 let onSignedOut = () => {};
 export function whenSignedOut(action) { onSignedOut = action; }
-export async function signIn(login_id, password) { await granted('/api/v1/auth/token', { login_id, password }); }
+/** A whole shift may sign in at once: who is to wait a moment does so here. */
+export async function signIn(login_id, password) {
+  for (let tries = 1;; tries++) {
+    try { return await granted('/api/v1/auth/token', { login_id, password }); } catch (error) {
+      if (!error.retryAfter || error.retryAfter > 2 || tries === 4) throw error;
+      await pause(error.retryAfter * 1000 * (1 + Math.random() / 2), new AbortController().signal);
+    }
+  }
+}
 export async function signOut() {
   const { access } = kept();
   onSignedOut(null); // gives back what is held, while that may still be asked for

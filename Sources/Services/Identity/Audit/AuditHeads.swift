@@ -92,7 +92,7 @@ package struct AuditHeadFile: Sendable {
     /// Signs a head and appends it, durably. Blocks: for a thread of its own.
     @discardableResult
     func append(id: Int64, hash: String, at time: WallTime) throws -> AuditHead {
-        let descriptor = Glibc.open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
+        let descriptor = Glibc.open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw SecretFileError("\(path): cannot be written") }
         defer { Glibc.close(descriptor) }
         // Another process, such as a command, may be adding its own.
