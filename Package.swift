@@ -58,6 +58,7 @@ let package = Package(
         floor("Protocols", "RTSP", ["Primitives", "RTP", "SDP", "H26x", nioCore, crypto]),
         floor("Protocols", "MP4", ["Primitives", "H26x", nioCore]),
         floor("Protocols", "Manifests", ["Primitives"]),
+        floor("Protocols", "CSV"),
         floor("Protocols", "JOSE"),
         .systemLibrary(name: "COpenSSL", path: "Sources/CSystem/COpenSSL"),
         floor("Protocols", "WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
@@ -87,8 +88,8 @@ let package = Package(
         floor(
             "Services", "Ingest",
             [
-                "Domain", "Primitives", "RTP", "RTPFormats", "RTSP", "H26x", "Observability",
-                "Database", nioCore, nioPosix, logging, crypto,
+                "Domain", "Primitives", "RTP", "RTPFormats", "RTSP", "H26x", "CSV",
+                "Observability", "Database", nioCore, nioPosix, logging, crypto,
             ]),
         floor(
             "Services", "Recording",
@@ -159,6 +160,7 @@ let package = Package(
         tests("RTSP", ["RTSP", "SDP", "RTP", "H26x", "Primitives", nioCore]),
         tests("MP4", ["MP4", "H26x", "Primitives", nioCore]),
         tests("Manifests", ["Manifests", "Primitives"]),
+        tests("CSV", ["CSV", "Primitives"]),
         tests("JOSE", ["JOSE", "Primitives"]),
         tests("WebRTC", ["WebRTC", "RTP", "SDP", "Primitives", nioCore]),
         tests("RESP", ["RESP", "Primitives", nioCore]),

@@ -43,11 +43,12 @@ let package = Package(
         instrumented("JOSE"),
         instrumented("MP4", ["Primitives", "H26x", nioCore]),
         instrumented("RESP", [nioCore]),
+        instrumented("CSV"),
         .executableTarget(
             name: "MarsadFuzz",
             dependencies: [
                 "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "WebRTC",
-                "JOSE", "RESP", nioCore,
+                "JOSE", "RESP", "CSV", nioCore,
             ],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])],
             // gold ends with an internal error on what is instrumented.

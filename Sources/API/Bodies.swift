@@ -4,7 +4,7 @@
 import Domain
 import Foundation
 import Hummingbird
-import NIOCore
+package import NIOCore
 import NIOFoundationCompat
 import Playback
 import Primitives
@@ -20,7 +20,7 @@ func jsonResponse(
 }
 
 /// A value as the contract writes it.
-func jsonBytes(_ value: some Encodable) throws -> ByteBuffer {
+package func jsonBytes(_ value: some Encodable) throws -> ByteBuffer {
     let encoder = JSONEncoder()
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -94,6 +94,7 @@ struct CameraBody: Encodable {
     var nameAr: String
     var source: String
     var folderId: String?
+    var externalId: String?
     var status: String
     var supportsPtz = false
     var recording: Bool
@@ -115,6 +116,7 @@ struct CameraBody: Encodable {
         nameAr = camera.nameArabic
         source = camera.source.rawValue
         folderId = camera.folderID?.rawValue
+        externalId = camera.externalID
         status = Self.status(state)
         recording = state.isRecording
         origin = camera.origin.rawValue

@@ -41,18 +41,41 @@ package struct JSONObject {
     private let values: [String: Any]
 
     package init(parsing body: ByteBuffer, allowing keys: Set<String>) throws(MarsadError) {
+        guard let object = try Self.value(parsing: body) as? [String: Any] else {
+            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
+        }
+        try self.init(object, allowing: keys)
+    }
+
+    /// The objects of an array, each for itself.
+    /// - Parameter failure: thrown where there are more than `count`.
+    static func array(
+        parsing body: ByteBuffer, upTo count: Int, else failure: MarsadError,
+        allowing keys: Set<String>
+    ) throws(MarsadError) -> [Result<JSONObject, MarsadError>] {
+        guard let values = try value(parsing: body) as? [Any] else {
+            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON array"])
+        }
+        guard values.count <= count else { throw failure }
+        return values.map { value in
+            Result { () throws(MarsadError) in
+                guard let object = value as? [String: Any] else {
+                    throw MarsadError(
+                        .invalidRequest, details: ["reason": "this is not a JSON object"])
+                }
+                return try JSONObject(object, allowing: keys)
+            }
+        }
+    }
+
+    /// `nil` for what is no JSON.
+    private static func value(parsing body: ByteBuffer) throws(MarsadError) -> Any? {
         guard nesting(of: body.readableBytesView) <= GatewaySettings.jsonDepth else {
             throw MarsadError(
                 .invalidRequest,
                 details: ["reason": "nested deeper than \(GatewaySettings.jsonDepth)"])
         }
-        guard
-            let object = try? JSONSerialization.jsonObject(with: Data(buffer: body))
-                as? [String: Any]
-        else {
-            throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
-        }
-        try self.init(object, allowing: keys)
+        return try? JSONSerialization.jsonObject(with: Data(buffer: body))
     }
 
     private init(_ object: [String: Any], allowing keys: Set<String>) throws(MarsadError) {

@@ -19,6 +19,8 @@ package import Quota
 package struct APIServices: Sendable {
     package var world: World
     package var cameras: CameraStore
+    package var administration: CameraAdministration
+    let cameraImport: CameraImport
     package var node: any CameraNode
     package var catalog: RecordingCatalog
     package var playback: PlaybackService
@@ -37,7 +39,8 @@ package struct APIServices: Sendable {
     package var webhook: IAMWebhook?
 
     package init(
-        world: World, cameras: CameraStore, node: any CameraNode, catalog: RecordingCatalog,
+        world: World, cameras: CameraStore, administration: CameraAdministration,
+        node: any CameraNode, catalog: RecordingCatalog,
         playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
         quota: QuotaService, relays: TURNServers, thumbnails: Thumbnails,
         registry: MetricsRegistry, logger: Logger, version: String,
@@ -46,6 +49,8 @@ package struct APIServices: Sendable {
     ) {
         self.world = world
         self.cameras = cameras
+        self.administration = administration
+        cameraImport = CameraImport(administration)
         self.node = node
         self.catalog = catalog
         self.playback = playback
@@ -116,6 +121,8 @@ package struct Routes: Sendable {
         audit(table)
         cameras(table.group("api/v1/cameras"))
         cameraAdministration(table.group("api/v1/cameras"))
+        cameraImport(table.group("api/v1/cameras"))
+        folders(table.group("api/v1/folders"))
         live(table.group("api/v1/live"))
         whep(table.group("api/v1/live"))
         whip(table.group("api/v1/ingest"))

@@ -63,6 +63,8 @@ package struct Camera: Sendable, Equatable {
     package var source: Source
     /// The camera group within its source; `nil` for none.
     package var folderID: FolderID?
+    /// Its name in the system that it is imported from, once within its source; `nil` for none.
+    package var externalID: String?
     package var origin: CameraOrigin
     /// Where its stream is, with credentials where it has them; never printed. Empty for one that
     /// publishes.

@@ -1,17 +1,20 @@
 // `marsad camera`: the cameras of a data folder; a running server takes changes within two seconds.
 // SPDX-License-Identifier: Apache-2.0
 
+import API
 import ArgumentParser
 import Domain
 import Foundation
+import Identity
 import Ingest
+import NIOPosix
+import Observability
 import Primitives
-import RTSP
 
 struct CameraCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "camera", abstract: "Add, list and remove cameras.",
-        subcommands: [Add.self, List.self, Remove.self])
+        commandName: "camera", abstract: "Add, list, import and remove cameras, and their groups.",
+        subcommands: [Add.self, List.self, Import.self, Remove.self, Folder.self])
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Add a camera and print its id.")
@@ -27,62 +30,36 @@ struct CameraCommand: AsyncParsableCommand {
         @Option(help: "Its name in Arabic.") var nameAr = ""
         @Option(help: "The agency that owns it: capital letters, digits and _.") var source =
             "OTHER"
+        @Option(help: "The camera group of its source that it is put into.") var folder: String?
+        @Option(help: "Its name in the system that it comes from, once within its source.")
+        var externalID: String?
         @Flag(help: "Show it without recording it.") var noRecording = false
         @Option(help: "Days its recordings are kept, instead of retention.days.")
         var retentionDays: Int?
         @OptionGroup var options: FolderOptions
 
         func run() async throws {
-            try checkAddress()
-            guard let source = Source(source) else {
+            guard whip ? url == nil && sub == nil : url != nil else {
                 throw ConfigurationError(
-                    description: "--source is \"\(source)\"; allowed: A–Z, 0–9 and _, up to 32")
+                    description: "url: an rtsp:// address is needed, or --whip without one")
             }
-            guard (1...200).contains(name.count), nameAr.count <= 200 else {
-                throw ConfigurationError(description: "--name: allowed: 1 to 200 characters")
-            }
-            if let retentionDays, !(1...3650).contains(retentionDays) {
-                throw ConfigurationError(
-                    description: "--retention-days is \(retentionDays); allowed: 1 to 3650")
-            }
-            let world = World.system
-            let folder = try await DataFolder.open(
-                try options.configuration().text("data"), world: world, exclusive: false)
-            guard let id = CameraID(world.makeID()) else { return }
-            let token = whip ? PublishToken.make(world: world) : nil
-            var camera = Camera(
-                id: id, name: name, nameArabic: nameAr, source: source,
-                origin: whip ? .whip : .rtsp, address: Redacted(url ?? ""),
-                subAddress: sub.map { Redacted($0) },
-                recordingMode: noRecording ? .off : .continuous, retentionDays: retentionDays,
-                publishTokenHash: token.map(PublishToken.hash), createdAt: world.wallTime())
-            camera.hasAudio = audio
-            try await folder.cameras.put(camera)
-            try show(id, token)
-        }
-
-        private func checkAddress() throws {
-            if whip {
-                guard url == nil, sub == nil else {
-                    throw ConfigurationError(
-                        description: "--whip: a camera that publishes has no address")
-                }
-                return
-            }
-            guard let url else {
-                throw ConfigurationError(
-                    description: "url: an rtsp:// address is needed, or --whip")
-            }
-            try check(url, "url")
-            if let sub { try check(sub, "--sub") }
-        }
-
-        private func check(_ address: String, _ name: String) throws {
-            do {
-                _ = try RTSPURL(parsing: address)
-            } catch {
-                throw ConfigurationError(
-                    description: "\(name): not an rtsp:// address (\(error.reason))")
+            var fields = CameraDefinition.Fields()
+            fields.name = name
+            fields.nameArabic = nameAr
+            fields.source = source
+            fields.folderID = folder
+            fields.externalID = externalID
+            fields.address = url.map { Redacted($0) }
+            fields.subAddress = sub.map { Redacted($0) }
+            fields.hasAudio = audio
+            fields.isRecorded = !noRecording
+            fields.retentionDays = retentionDays
+            let token = whip ? PublishToken.make(world: .system) : nil
+            try await withCameras(options) { administration, caller in
+                let camera = try await administration.add(
+                    CameraDefinition(fields), origin: whip ? .whip : .rtsp,
+                    publishTokenHash: token.map(PublishToken.hash), by: caller)
+                try show(camera.id, token)
             }
         }
 
@@ -116,6 +93,8 @@ struct CameraCommand: AsyncParsableCommand {
             var name: String
             var origin: String
             var recording_mode: String
+            var folder_id: String?
+            var external_id: String?
         }
 
         func run() async throws {
@@ -124,7 +103,8 @@ struct CameraCommand: AsyncParsableCommand {
             let lines = try await folder.cameras.all(.everything).map {
                 Line(
                     id: $0.id.rawValue, source: $0.source.rawValue, name: $0.name,
-                    origin: $0.origin.rawValue, recording_mode: $0.recordingMode.rawValue)
+                    origin: $0.origin.rawValue, recording_mode: $0.recordingMode.rawValue,
+                    folder_id: $0.folderID?.rawValue, external_id: $0.externalID)
             }
             guard options.json else {
                 for line in lines { print(line.id, line.source, line.recording_mode, line.name) }
@@ -141,14 +121,46 @@ struct CameraCommand: AsyncParsableCommand {
         @OptionGroup var options: FolderOptions
 
         func run() async throws {
-            let world = World.system
-            let folder = try await DataFolder.open(
-                try options.configuration().text("data"), world: world, exclusive: false)
-            guard let id = CameraID(id), try await folder.cameras.remove(id, at: world.wallTime())
-            else {
-                complain("there is no camera \(id)")
-                throw ExitCode(1)
+            try await withCameras(options) { administration, caller in
+                guard let id = CameraID(id),
+                    let camera = try await administration.cameras.camera(id, .everything)
+                else { throw MarsadError(.cameraNotFound) }
+                try await administration.remove(camera, by: caller)
             }
         }
     }
+}
+
+/// Runs a command on a data folder's cameras; what it changes is in the audit log. Says in the words of
+/// a command line what was refused.
+func withCameras(
+    _ options: FolderOptions, _ body: (CameraAdministration, Caller) async throws -> Void
+) async throws {
+    let configuration = try options.configuration()
+    let world = World.system
+    let folder = try await DataFolder.open(
+        configuration.text("data"), world: world, exclusive: false)
+    let writer = NIOThreadPool(numberOfThreads: 1)
+    writer.start()
+    let audit: AuditLog
+    do {
+        audit = AuditLog(
+            database: folder.database, heads: try IdentityWiring.heads(folder, configuration),
+            world: world, pool: writer, registry: MetricsRegistry())
+    } catch {
+        throw ConfigurationError(description: error.description)
+    }
+    do {
+        try await body(folder.administration(world: world, audit: audit), .program("cli"))
+    } catch let error as MarsadError {
+        await audit.finish()
+        let details = error.details.sorted { $0.key < $1.key }.map { "\($0): \($1)" }
+        let text = ([error.code.text.english] + details).joined(separator: "; ")
+        if [.invalidRequest, .unprocessable].contains(error.code) {
+            throw ConfigurationError(description: text)
+        }
+        complain(text)
+        throw ExitCode(1)
+    }
+    await audit.finish()
 }

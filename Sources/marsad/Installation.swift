@@ -50,6 +50,15 @@ struct DataFolder {
             cameras: CameraStore(database: database, instanceKey: key))
     }
 
+    /// Changes of its cameras and their groups, told to the audit log.
+    func administration(world: World, audit: AuditLog) -> CameraAdministration {
+        CameraAdministration(
+            cameras: cameras, folders: FolderStore(database: database), world: world
+        ) { event, statements throws(DatabaseError) in
+            try await audit.commit(event, with: statements)
+        }
+    }
+
     private static func openDatabase(in path: String, world: World) async throws -> SQLiteEngine {
         let file = path + "/marsad.sqlite"
         FileModes.close(path, database: file)
@@ -236,8 +245,9 @@ struct Installation: Service {
     ) -> some ApplicationProtocol {
         let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
-            world: world, cameras: folder.cameras, node: node, catalog: catalog, playback: playback,
-            live: hls, reservations: reservations, quota: seats.quota, relays: relays,
+            world: world, cameras: folder.cameras,
+            administration: folder.administration(world: world, audit: people.audit), node: node,
+            catalog: catalog, playback: playback, live: hls, reservations: reservations, quota: seats.quota, relays: relays,
             thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version, settings: settings, hub: hub,
             identity: people.identity, webhook: people.webhook)

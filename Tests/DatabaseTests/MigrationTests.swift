@@ -34,8 +34,9 @@ import Testing
             "cameras": """
             id name name_ar source folder_id origin rtsp_url milestone_id recording_server \
             supports_ptz recording_mode retention_days metadata created_at updated_at deleted_at \
-            publish_token_sha256 sub_rtsp_url has_audio
+            publish_token_sha256 sub_rtsp_url has_audio external_id
             """,
+            "camera_folders": "source folder_id name name_ar created_at updated_at",
             "video_sessions": """
             id camera_id camera_name camera_name_ar source start_time end_time status \
             storage_mode total_size_bytes segment_count

@@ -384,6 +384,8 @@ def check_cameras(server, check):
     check(seen["rtsp_url"] == "rtsp://127.0.0.1:9/gate", "its address is without its password", str(seen))
     own = server.ask("GET", address, token=token)[2]
     check("rtsp_url" not in own, "and only an administrator's to read")
+    expect("a group of cameras is added", 201, "POST", "/api/v1/folders", {
+        "source": "METRO", "folder_id": "gates", "name": "Gates"})
     changed = expect("it is changed", 200, "PUT", address, {
         "name": "New gate", "source": "METRO", "folder_id": "gates", "retention_days": 7})
     check((changed["name"], changed["folder_id"]) == ("New gate", "gates"), "as it was said", str(changed))

@@ -57,6 +57,7 @@ enum House {
 
     static let protocols: Set<String> = [
         "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC", "JOSE", "RESP",
+        "CSV",
     ]
     static let infrastructure: Set<String> = ["Database", "Decoding", "Observability", "Valkey"]
     static let services: Set<String> = [
@@ -81,6 +82,7 @@ enum House {
         "Manifests": ["Primitives", "H26x"],
         "WebRTC": ["Primitives", "RTP", "SDP", "COpenSSL"],
         "RESP": ["Primitives"],
+        "CSV": [],
         "CFFmpeg": [],
         "CStorage": [],
         "CNetwork": [],

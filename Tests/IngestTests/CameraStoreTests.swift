@@ -32,6 +32,38 @@ import Testing
             retentionDays: 30, createdAt: WallTime(microseconds: createdAt))
     }
 
+    private func addFolder(_ id: String, to engine: SQLiteEngine) async throws {
+        try await engine.execute(
+            Statement(
+                """
+                INSERT INTO camera_folders (source, folder_id, name, created_at, updated_at)
+                VALUES ('METRO', ?, ?, 0, 0)
+                """, [.text(id), .text(id)]))
+    }
+
+    @Test("a camera is not put into a group that does not exist, nor under another's external id")
+    func rules() async throws {
+        try await withDatabase { engine, _ in
+            let store = CameraStore(database: engine, instanceKey: Self.key)
+            var (first, second) = (try camera(1), try camera(2))
+            first.folderID = FolderID("gates")
+            await #expect(throws: CameraStore.missingFolder) { try await store.put(first) }
+            #expect(try await store.all(.everything).isEmpty)
+            first.folderID = nil
+            first.externalID = "CAM-1"
+            try await store.put(first)
+            second.externalID = "CAM-1"
+            await #expect(throws: MarsadError(.alreadyExists, details: ["key": "external_id"])) {
+                try await store.put(second)
+            }
+            // An id is free again when its camera is gone, and each source has its own.
+            _ = try await store.remove(first.id, at: WallTime(microseconds: 5000))
+            try await store.put(second)
+            first.source = try #require(Source("BUS"))
+            try await store.put(first)
+        }
+    }
+
     @Test("a camera is found as it was put, and put again it is changed, not doubled")
     func putTwice() async throws {
         try await withDatabase { engine, _ in
@@ -40,7 +72,9 @@ import Testing
             try await store.put(camera)
             #expect(try await store.camera(camera.id, .everything) == camera)
             camera.name = "New name"
+            try await addFolder("gates", to: engine)
             camera.folderID = FolderID("gates")
+            camera.externalID = "CAM-1"
             camera.address = Redacted("rtsp://10.0.0.2/")
             camera.subAddress = Redacted("rtsp://10.0.0.2/sub")
             camera.hasAudio = true
@@ -78,6 +112,7 @@ import Testing
             let (metro, bus) = (try #require(Source("METRO")), try #require(Source("BUS")))
             let gates = try #require(FolderID("gates"))
             var cameras = try (1...3).map { try camera($0, createdAt: Int64($0)) }
+            try await addFolder("gates", to: engine)
             cameras[1].folderID = gates
             cameras[2].source = bus
             for camera in cameras { try await store.put(camera) }

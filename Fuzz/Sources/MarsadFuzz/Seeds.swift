@@ -74,6 +74,11 @@ enum Seeds {
         case .token: tokenSeeds
         case .ice, .framing, .offer, .trickle, .srtp, .dtls: liveSeeds(target)
         case .resp: resp
+        case .csv:
+            [
+                "\u{FEFF}name,name_ar,source\r\n\"Gate \"\"1\"\"\",\"بوابة\n١\",METRO\r\n",
+                "a;b\n\n1,5;\"x\"y\n\"unended",
+            ].map { ByteBuffer(string: $0) }
         }
     }
 

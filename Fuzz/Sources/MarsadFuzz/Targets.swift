@@ -1,6 +1,7 @@
 // The fuzz targets: each feeds bytes from outside to one parser and reads back what it made.
 // SPDX-License-Identifier: Apache-2.0
 
+import CSV
 import H26x
 import MP4
 import NIOCore
@@ -31,6 +32,7 @@ enum FuzzTarget: String, CaseIterable {
     case dtls = "DTLS"
     case token = "Token"
     case resp = "RESP"
+    case csv = "CSV"
 
     /// A C function carries no context, hence one literal a target.
     var callback: FuzzCallback {
@@ -53,6 +55,7 @@ enum FuzzTarget: String, CaseIterable {
         case .dtls: { run(fuzzDTLS, $0, $1) }
         case .token: { run(fuzzToken, $0, $1) }
         case .resp: { run(fuzzRESP, $0, $1) }
+        case .csv: { run(fuzzCSV, $0, $1) }
         }
     }
 }
@@ -267,4 +270,26 @@ private func fuzzRESP(_ input: ByteBuffer) {
     var written = ByteBuffer()
     for value in whole { written.writeValue(value) }
     precondition(decode([written]).count == whole.count, "what was read can be written and read")
+}
+
+private func fuzzCSV(_ input: ByteBuffer) {
+    func records(_ bytes: [UInt8]) -> [[String]] {
+        var reader = CSVReader(bytes)
+        var found: [[String]] = []
+        var rounds = 0
+        while rounds <= bytes.count {
+            rounds += 1
+            do {
+                guard let record = try reader.next() else { return found }
+                found.append(record.fields)
+            } catch {}
+        }
+        preconditionFailure("a record takes at least one byte")
+    }
+    let read = records(Array(input.readableBytesView)).filter { $0.count > 1 }
+    let lines = read.map { fields in
+        fields.map { "\"" + $0.replacing("\"", with: "\"\"") + "\"" }.joined(separator: ",")
+    }
+    let again = records(Array(("a,b\n" + lines.joined(separator: "\r\n")).utf8)).dropFirst()
+    precondition(Array(again) == read, "what was read can be written and read")
 }

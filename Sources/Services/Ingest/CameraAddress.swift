@@ -19,6 +19,12 @@ package enum CameraAddress {
         }
     }
 
+    /// What tells two addresses apart, whatever the credentials in them: for comparing, never to show,
+    /// since a path may hold a password. `nil` for none.
+    static func place(_ address: Redacted<String>) -> String? {
+        (try? RTSPURL(parsing: address.reveal()))?.description
+    }
+
     /// The address without user and password, also where a camera takes them in its path; `nil` for
     /// none.
     package static func withoutCredentials(_ address: Redacted<String>) -> String? {

@@ -18,48 +18,77 @@ package struct CameraStore: Sendable {
         key = Redacted(SymmetricKey(data: instanceKey))
     }
 
-    /// Adds a camera, or changes the one with this id.
+    /// Adds a camera, or changes the one with this id. Throws UNPROCESSABLE where its group does not
+    /// exist, ALREADY_EXISTS where another camera of its source has its external id.
     package func put(_ camera: Camera) async throws {
+        do {
+            try await database.transaction(statements(putting: camera))
+        } catch DatabaseError.expectationFailed {
+            throw Self.missingFolder
+        } catch DatabaseError.constraint(.unique, _) {
+            throw MarsadError(.alreadyExists, details: ["key": "external_id"])
+        }
+    }
+
+    /// The first expects the camera's group, where it has one.
+    func statements(putting camera: Camera) throws -> [Statement] {
+        let row = try statement(camera)
+        guard let folder = camera.folderID else { return [row] }
+        var check = FolderStore.selection(camera.source, folder)
+        check.expectation = .someRows
+        return [check, row]
+    }
+
+    package static let missingFolder = MarsadError(
+        .unprocessable, details: ["key": "folder_id", "reason": "its source has no such group"])
+
+    private func statement(_ camera: Camera) throws -> Statement {
         let address: DatabaseValue =
             switch camera.origin {
             case .rtsp: .text(try seal(camera.address, .main, of: camera.id))
             case .whip: .null
             }
         let subAddress = try camera.subAddress.map { try seal($0, .sub, of: camera.id) }
-        try await database.execute(
-            Statement(
-                """
-                INSERT INTO cameras (id, name, name_ar, source, folder_id, origin, rtsp_url,
-                    sub_rtsp_url, recording_mode, retention_days, publish_token_sha256,
-                    has_audio, created_at, updated_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_ar = excluded.name_ar,
-                    source = excluded.source, folder_id = excluded.folder_id,
-                    origin = excluded.origin, rtsp_url = excluded.rtsp_url,
-                    sub_rtsp_url = excluded.sub_rtsp_url,
-                    recording_mode = excluded.recording_mode,
-                    retention_days = excluded.retention_days,
-                    publish_token_sha256 = excluded.publish_token_sha256,
-                    has_audio = excluded.has_audio,
-                    updated_at = excluded.updated_at, deleted_at = NULL
-                """,
-                [
-                    .text(camera.id.rawValue), .text(camera.name), .text(camera.nameArabic),
-                    .text(camera.source.rawValue), DatabaseValue(camera.folderID?.rawValue),
-                    .text(camera.origin.rawValue), address, DatabaseValue(subAddress),
-                    .text(camera.recordingMode.rawValue), DatabaseValue(camera.retentionDays),
-                    DatabaseValue(camera.publishTokenHash), DatabaseValue(camera.hasAudio),
-                    .integer(camera.createdAt.microseconds),
-                    .integer(camera.updatedAt.microseconds),
-                ]))
+        return Statement(
+            """
+            INSERT INTO cameras (id, name, name_ar, source, folder_id, external_id, origin,
+                rtsp_url, sub_rtsp_url, recording_mode, retention_days, publish_token_sha256,
+                has_audio, created_at, updated_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET name = excluded.name, name_ar = excluded.name_ar,
+                source = excluded.source, folder_id = excluded.folder_id,
+                external_id = excluded.external_id,
+                origin = excluded.origin, rtsp_url = excluded.rtsp_url,
+                sub_rtsp_url = excluded.sub_rtsp_url,
+                recording_mode = excluded.recording_mode,
+                retention_days = excluded.retention_days,
+                publish_token_sha256 = excluded.publish_token_sha256,
+                has_audio = excluded.has_audio,
+                updated_at = excluded.updated_at, deleted_at = NULL
+            """,
+            [
+                .text(camera.id.rawValue), .text(camera.name), .text(camera.nameArabic),
+                .text(camera.source.rawValue), DatabaseValue(camera.folderID?.rawValue),
+                DatabaseValue(camera.externalID),
+                .text(camera.origin.rawValue), address, DatabaseValue(subAddress),
+                .text(camera.recordingMode.rawValue), DatabaseValue(camera.retentionDays),
+                DatabaseValue(camera.publishTokenHash), DatabaseValue(camera.hasAudio),
+                .integer(camera.createdAt.microseconds),
+                .integer(camera.updatedAt.microseconds),
+            ])
     }
 
     /// Forgets a camera; its recordings stay. Answers whether there was one.
     package func remove(_ id: CameraID, at now: WallTime) async throws -> Bool {
-        try await database.execute(
-            Statement(
-                "UPDATE cameras SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL",
-                [.integer(now.microseconds), .text(id.rawValue)])) > 0
+        var removal = Self.removal(of: id, at: now)
+        removal.expectation = .anything
+        return try await database.execute(removal) > 0
+    }
+
+    static func removal(of id: CameraID, at now: WallTime) -> Statement {
+        Statement(
+            "UPDATE cameras SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL",
+            [.integer(now.microseconds), .text(id.rawValue)], expecting: .changes(1))
     }
 
     /// The cameras that may be known of, in the order in which they were added.
@@ -108,6 +137,7 @@ package struct CameraStore: Sendable {
             createdAt: WallTime(microseconds: try row.integer("created_at")))
         camera.hasAudio = try row.integer("has_audio") != 0
         camera.folderID = try row.optionalText("folder_id").flatMap { FolderID($0) }
+        camera.externalID = try row.optionalText("external_id")
         camera.updatedAt = WallTime(microseconds: try row.integer("updated_at"))
         return camera
     }

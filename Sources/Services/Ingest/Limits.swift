@@ -26,4 +26,9 @@ package enum Limits {
     /// Reading both clocks may take this long; otherwise the sample says nothing.
     static let wallSampleUncertainty = Duration.milliseconds(50)
     static let errorCharacters = 500
+    /// Of one file of cameras.
+    package static let importLines = 5000
+    static let nameCharacters = 200
+    static let externalIDBytes = 128
+    package static let retentionDays = 1...3650
 }

@@ -1,0 +1,32 @@
+// The schema of what administrators do with cameras: groups, and names of other systems.
+// SPDX-License-Identifier: Apache-2.0
+
+extension Schema {
+    /// Groups that cameras were in before groups had rows get one, named as their id.
+    @Sendable static func cameraFolders(_ dialect: SQLDialect) -> [String] {
+        let types = Types(dialect)
+        return [
+            """
+            CREATE TABLE camera_folders (
+                source TEXT NOT NULL,
+                folder_id TEXT NOT NULL,
+                name TEXT NOT NULL,
+                name_ar TEXT NOT NULL DEFAULT '',
+                created_at \(types.integer) NOT NULL,
+                updated_at \(types.integer) NOT NULL,
+                PRIMARY KEY (source, folder_id)
+            \(types.end)
+            """,
+            """
+            INSERT INTO camera_folders (source, folder_id, name, created_at, updated_at)
+            SELECT source, folder_id, folder_id, MIN(created_at), MIN(created_at) FROM cameras
+            WHERE folder_id IS NOT NULL AND deleted_at IS NULL GROUP BY source, folder_id
+            """,
+            "ALTER TABLE cameras ADD COLUMN external_id TEXT",
+            """
+            CREATE UNIQUE INDEX cameras_external ON cameras (source, external_id)
+            WHERE deleted_at IS NULL AND external_id IS NOT NULL
+            """,
+        ]
+    }
+}
