@@ -13,10 +13,15 @@ import Primitives
 func jsonResponse(
     _ body: some Encodable, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]
 ) throws -> Response {
+    jsonResponse(bytes: try jsonBytes(body), status: status, headers: headers)
+}
+
+func jsonResponse(
+    bytes: ByteBuffer, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]
+) -> Response {
     var headers = headers
     headers[.contentType] = "application/json; charset=utf-8"
-    return Response(
-        status: status, headers: headers, body: .init(byteBuffer: try jsonBytes(body)))
+    return Response(status: status, headers: headers, body: .init(byteBuffer: bytes))
 }
 
 /// A value as the contract writes it.
@@ -140,12 +145,6 @@ struct CameraBody: Encodable {
         case .failed: "ERROR"
         }
     }
-}
-
-struct CameraListBody: Encodable {
-    var cameras: [CameraBody]
-    var total: Int
-    var lastUpdated: String
 }
 
 struct GapBody: Encodable {

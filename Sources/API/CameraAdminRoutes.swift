@@ -22,7 +22,7 @@ extension CameraDefinition.Fields {
         subAddress = try body.text("sub_rtsp_url").map { Redacted($0) }
         hasAudio = try body.flag("has_audio")
         isRecorded = try body.flag("recording")
-        retentionDays = try body.integer("retention_days", in: Limits.retentionDays)
+        retentionDays = try body.integer("retention_days", in: Bounds.retentionDays)
     }
 }
 
@@ -72,7 +72,8 @@ extension Routes {
         return try jsonResponse(
             AddedCameraBody(
                 camera: CameraBody(camera, StreamState()),
-                whipUrl: token.map { _ in "/api/v1/ingest/\(camera.id)/whip" }, token: token?.reveal()),
+                whipUrl: token.map { _ in "/api/v1/ingest/\(camera.id)/whip" },
+                token: token?.reveal()),
             status: .created,
             headers: [.location: "/api/v1/cameras/\(camera.id)", .cacheControl: "no-store"])
     }
@@ -100,7 +101,9 @@ extension Routes {
             throw MarsadError(.sourceForbidden, details: ["source": wanted.source.rawValue])
         }
         guard let folder = wanted.folderID else { return }
-        guard try await services.administration.folders.folder(wanted.source, folder, caller.visibility) != nil
+        guard
+            try await services.administration.folders.folder(
+                wanted.source, folder, caller.visibility) != nil
         else { throw CameraStore.missingFolder }
     }
 }

@@ -88,7 +88,7 @@ extension ImportLine.Words {
         hasAudio = try object.flag(Column.hasAudio.rawValue)
         isRecorded = try object.flag(Column.isRecorded.rawValue)
         if let days = try object.integer(
-            Column.retentionDays.rawValue, in: Limits.retentionDays)
+            Column.retentionDays.rawValue, in: Bounds.retentionDays)
         {
             retentionDays = days
         }
@@ -97,9 +97,9 @@ extension ImportLine.Words {
 
 extension Routes {
     func cameraImport(_ group: RouteGroup) {
-        group.post("import", .permission(.administerCameras)) { request, context in
-            let query = try Query(request, allowing: ["dry_run"])
-            let isDryRun = try query.flag("dry_run") ?? false
+        group.post("import", .permission(.administerCameras), .importCameras) {
+            request, context in
+            let isDryRun = Query(request).flag("dry_run") ?? false
             var request = request
             let lines: [ImportLine]
             if request.isOf("text/csv") {

@@ -8,7 +8,7 @@ import Identity
 import Ingest
 import Primitives
 
-private struct FolderBody: Encodable {
+struct FolderBody: Encodable {
     var source: String
     var folderId: String
     var name: String
@@ -26,43 +26,45 @@ private struct FolderBody: Encodable {
     }
 }
 
-private struct FolderListBody: Encodable {
+struct FolderListBody: Encodable {
     var folders: [FolderBody]
     var total: Int
 }
 
 extension Routes {
     func folders(_ group: RouteGroup) {
-        group.get("", .permission(.viewCamera)) { request, context in
-            let query = try Query(request, allowing: ["source"])
-            let source = query["source"]
-            let found = try await services.administration.folders.all(context.caller.visibility).filter {
-                source == nil || source == $0.source.rawValue
-            }
+        group.get("", .permission(.viewCamera), .listFolders) { request, context in
+            let source = Query(request)["source"]
+            let found = try await services.administration.folders.all(context.caller.visibility)
+                .filter {
+                    source == nil || source == $0.source.rawValue
+                }
             return try jsonResponse(
                 FolderListBody(folders: found.map(FolderBody.init), total: found.count))
         }
-        group.post("", .permission(.administerCameras)) { request, context in
+        group.post("", .permission(.administerCameras), .addFolder) { request, context in
             try await addFolder(request, context.caller)
         }
-        group.get(":source/:folder", .permission(.viewCamera)) { _, context in
+        group.get(":source/:folder", .permission(.viewCamera), .getFolder) { _, context in
             try jsonResponse(FolderBody(try await folder(context)))
         }
-        group.put(":source/:folder", .permission(.administerCameras)) { request, context in
-            let body = try await body(of: request, allowing: ["name", "name_ar"])
+        group.put(":source/:folder", .permission(.administerCameras), .renameFolder) {
+            request, context in
+            let body = try await body(of: request, allowing: Schema.folderNames.keys)
             let (name, nameArabic) = try names(body)
             let folder = try await services.administration.rename(
                 folder(context), name: name, nameArabic: nameArabic, by: context.caller)
             return try jsonResponse(FolderBody(folder))
         }
-        group.delete(":source/:folder", .permission(.administerCameras)) { _, context in
+        group.delete(":source/:folder", .permission(.administerCameras), .removeFolder) { _, context in
             try await services.administration.remove(folder(context), by: context.caller)
             return Response(status: .noContent)
         }
     }
 
     private func addFolder(_ request: Request, _ caller: Caller) async throws -> Response {
-        let body = try await body(of: request, allowing: ["source", "folder_id", "name", "name_ar"])
+        let body = try await body(
+            of: request, allowing: Schema.newFolder.keys)
         guard let source = Source(try body.requiredText("source")) else {
             throw MarsadError(
                 .invalidRequest, details: ["key": "source", "allowed": "A–Z, 0–9 and _, up to 32"])
@@ -94,7 +96,8 @@ extension Routes {
     private func folder(_ context: MarsadRequestContext) async throws -> CameraFolder {
         guard let source = context.parameters.get("source").flatMap({ Source($0) }),
             let id = context.parameters.get("folder").flatMap({ FolderID($0) }),
-            let folder = try await services.administration.folders.folder(source, id, context.caller.visibility)
+            let folder = try await services.administration.folders.folder(
+                source, id, context.caller.visibility)
         else { throw MarsadError(.notFound) }
         return folder
     }

@@ -7,8 +7,8 @@ import HummingbirdCore
 import NIOCore
 
 extension Routes {
-    /// HTTP/1.1 as this program serves it.
-    package func server() -> HTTPServerBuilder {
+    /// HTTP/1.1 as this program serves it, over TLS where there is a certificate.
+    package func server(_ certificate: ServerCertificate?) -> HTTPServerBuilder {
         let settings = services.settings
         let world = services.world
         let count = ConnectionCount(settings: settings, registry: services.registry)
@@ -22,8 +22,9 @@ extension Routes {
                 maxHeaderListSize: GatewaySettings.headerBytes,
                 maxHeaderFieldCount: GatewaySettings.headerFields))
         return HTTPServerBuilder { responder in
-            LoopBoundChannel(
-                base: HTTP1Channel(responder: responder, configuration: configuration))
+            let plain = HTTP1Channel(responder: responder, configuration: configuration)
+            guard let certificate else { return LoopBoundChannel(base: plain) }
+            return LoopBoundChannel(base: SecureChannel(base: plain, certificate: certificate))
         }
     }
 }

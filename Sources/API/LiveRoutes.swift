@@ -81,7 +81,7 @@ extension Routes {
     func viewersBySource(_ visibility: Visibility) async throws -> [Source: Int] {
         let viewers = await services.node.viewers()
         var bySource: [Source: Int] = [:]
-        for camera in try await services.cameras.all(visibility) {
+        for camera in try await services.directory.all(visibility) {
             bySource[camera.source, default: 0] += viewers[camera.id] ?? 0
         }
         return bySource

@@ -57,7 +57,7 @@ extension Routes {
         let states = await services.node.states()
         var counts: [String: Int] = [:]
         // A lost database must not blind whoever looks for the reason: the last counts stay.
-        for camera in (try? await services.cameras.all(.everything)) ?? [] {
+        for camera in (try? await services.directory.all(.everything)) ?? [] {
             for status in StreamStatus.allCases {
                 counts[camera.source.rawValue + "\n" + status.rawValue, default: 0] += 0
             }

@@ -19,6 +19,8 @@ package import Quota
 package struct APIServices: Sendable {
     package var world: World
     package var cameras: CameraStore
+    let directory: CameraDirectory
+    let listing = CameraListing()
     package var administration: CameraAdministration
     let cameraImport: CameraImport
     package var node: any CameraNode
@@ -27,6 +29,7 @@ package struct APIServices: Sendable {
     package var live: LiveHLS
     package var reservations: StreamReservations
     package var quota: QuotaService
+    package var limits: LimitAdministration
     package var relays: TURNServers
     package var thumbnails: Thumbnails
     package var registry: MetricsRegistry
@@ -42,13 +45,15 @@ package struct APIServices: Sendable {
         world: World, cameras: CameraStore, administration: CameraAdministration,
         node: any CameraNode, catalog: RecordingCatalog,
         playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
-        quota: QuotaService, relays: TURNServers, thumbnails: Thumbnails,
+        quota: QuotaService, limits: LimitAdministration, relays: TURNServers,
+        thumbnails: Thumbnails,
         registry: MetricsRegistry, logger: Logger, version: String,
         settings: GatewaySettings, hub: UpdatesHub, identity: IdentityService,
         webhook: IAMWebhook?
     ) {
         self.world = world
         self.cameras = cameras
+        directory = CameraDirectory(store: cameras, world: world)
         self.administration = administration
         cameraImport = CameraImport(administration)
         self.node = node
@@ -57,6 +62,7 @@ package struct APIServices: Sendable {
         self.live = live
         self.reservations = reservations
         self.quota = quota
+        self.limits = limits
         self.relays = relays
         self.thumbnails = thumbnails
         self.registry = registry
@@ -123,6 +129,7 @@ package struct Routes: Sendable {
         cameraAdministration(table.group("api/v1/cameras"))
         cameraImport(table.group("api/v1/cameras"))
         folders(table.group("api/v1/folders"))
+        limits(table.group("api/v1/admin"))
         live(table.group("api/v1/live"))
         whep(table.group("api/v1/live"))
         whip(table.group("api/v1/ingest"))
@@ -184,24 +191,21 @@ package struct Routes: Sendable {
         let query = Query(request)
         let limit = query.integer("limit") ?? 100
         let offset = query.integer("offset") ?? 0
-        let states = await services.node.states()
         let words = query["q"]?.lowercased()
         if let text = query["source"], Source(text) == nil {
             throw MarsadError(.invalidRequest, details: ["parameter": "source"])
         }
-        let all = try await services.cameras.all(caller.visibility).map {
-            CameraBody($0, states[$0.id] ?? StreamState())
-        }.filter { camera in
-            (query["source"].map { $0 == camera.source } ?? true)
-                && (query["status"].map { $0 == camera.status } ?? true)
-                && (words.map {
-                    camera.name.lowercased().contains($0) || camera.nameAr.contains($0)
-                } ?? true)
+        let snapshot = try await services.directory.snapshot()
+        let found = try await services.listing.entries(of: snapshot, services.node).filter {
+            caller.visibility.allows($0.camera)
+                && (query["source"] ?? $0.camera.source.rawValue) == $0.camera.source.rawValue
+                && (query["status"] ?? $0.status) == $0.status
+                && (words.map($0.words.contains) ?? true)
         }
-        return try jsonResponse(
-            CameraListBody(
-                cameras: Array(all.dropFirst(offset).prefix(limit)), total: all.count,
-                lastUpdated: services.world.wallTime().description))
+        return jsonResponse(
+            bytes: CameraListing.body(
+                found.dropFirst(offset).prefix(limit), total: found.count,
+                at: snapshot.readAt.description))
     }
 
     private func snapshot(_ request: Request, _ context: MarsadRequestContext) async throws
@@ -242,7 +246,7 @@ package struct Routes: Sendable {
     }
 
     func camera(_ id: CameraID, for visibility: Visibility) async throws -> Camera {
-        guard let camera = try await services.cameras.camera(id, visibility) else {
+        guard let camera = try await services.directory.camera(id, visibility) else {
             throw MarsadError(.cameraNotFound)
         }
         return camera

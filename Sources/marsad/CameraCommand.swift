@@ -67,7 +67,7 @@ struct CameraCommand: AsyncParsableCommand {
         private func show(_ id: CameraID, _ token: Redacted<String>?) throws {
             let configuration = try options.configuration()
             let address =
-                "http://\(configuration.text("http.host")):\(configuration.number("http.port"))"
+                "\(configuration.isSecure ? "https" : "http")://\(configuration.text("http.host")):\(configuration.number("http.port"))"
                 + "/api/v1/ingest/\(id)/whip"
             if options.json {
                 var body = ["id": id.rawValue]

@@ -11,7 +11,8 @@ import NIOCore
 extension CameraCommand {
     struct Import: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Add and change the cameras that a file lists; the same file twice does nothing.",
+            abstract:
+                "Add and change the cameras that a file lists; the same file twice does nothing.",
             discussion: """
                 The file is CSV with a header, or a JSON array of objects (a name that ends with \
                 .json): name, name_ar, source, folder_id, external_id, rtsp_url, sub_rtsp_url, \

@@ -68,6 +68,14 @@ struct ConfigurationKey: Sendable {
             name: "http.allowed_hosts", defaultValue: "",
             allowed: "host names without port, separated by commas",
             isValid: { list($0).allSatisfy { !$0.isEmpty && !$0.contains(where: "/*".contains) } }),
+        ConfigurationKey(
+            name: "tls.certificate", defaultValue: "",
+            allowed:
+                "a PEM file with the server's certificate and those that lead to its authority",
+            isValid: { _ in true }),
+        ConfigurationKey(
+            name: "tls.key", defaultValue: "", allowed: "a PEM file with the certificate's key",
+            isValid: { _ in true }),
         number("limits.requests_per_minute", 1000, 1...1_000_000),
         number("limits.address_per_second", 50, 1...1_000_000),
         number("limits.address_burst", 100, 1...1_000_000),
@@ -216,6 +224,18 @@ struct Configuration {
             try set(name, value, origin: "flag")
         }
         try decideWhoMustSignIn()
+        try checkCertificate()
+    }
+
+    /// Whether the server speaks TLS.
+    var isSecure: Bool { !text("tls.certificate").isEmpty }
+
+    private func checkCertificate() throws {
+        guard text("tls.certificate").isEmpty != text("tls.key").isEmpty else { return }
+        let missing = isSecure ? "tls.key" : "tls.certificate"
+        throw ConfigurationError(
+            description: "\(missing) is \"\"; allowed: a file, since the other of the pair is given"
+        )
     }
 
     /// Whoever reaches the loopback address is on this machine; from anywhere else people sign in.

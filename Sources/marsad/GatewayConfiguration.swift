@@ -20,6 +20,7 @@ extension Configuration {
         settings.allowedHosts = Set(
             ConfigurationKey.list(text("http.allowed_hosts")).map { $0.lowercased() })
         settings.isLoopbackOnly = ConfigurationKey.isLoopback(text("http.host"))
+        settings.isSecure = isSecure
         settings.isTokenRequired = text("auth.required") == "on"
         return settings
     }

@@ -113,6 +113,8 @@ struct Installation: Service {
     let playback: PlaybackService
     let hub: UpdatesHub
     let people: IdentityWiring
+    /// `nil` without TLS.
+    let certificate: ServerCertificate?
     private let decoders: NIOThreadPool
     /// Told of cameras that were changed or removed: who may watch them is asked anew.
     private var cameraChanged: @Sendable (CameraID) async -> Void = { _ in }
@@ -124,6 +126,7 @@ struct Installation: Service {
         self.folder = folder
         self.logger = logger
         registry = MetricsRegistry()
+        certificate = try Self.certificate(configuration, world, registry, logger)
         people = try IdentityWiring(
             folder: folder, configuration: configuration, world: world, registry: registry)
         let spool = NIOThreadPool(numberOfThreads: 2)
@@ -247,7 +250,9 @@ struct Installation: Service {
         let services = APIServices(
             world: world, cameras: folder.cameras,
             administration: folder.administration(world: world, audit: people.audit), node: node,
-            catalog: catalog, playback: playback, live: hls, reservations: reservations, quota: seats.quota, relays: relays,
+            catalog: catalog, playback: playback, live: hls, reservations: reservations,
+            quota: seats.quota,
+            limits: seats.administration(world: world, audit: people.audit), relays: relays,
             thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version, settings: settings, hub: hub,
             identity: people.identity, webhook: people.webhook)
@@ -257,7 +262,7 @@ struct Installation: Service {
         var service = self
         service.cameraChanged = { await routes.reviewRights(on: $0) }
         var application = Application(
-            responder: routes.responder(), server: routes.server(),
+            responder: routes.responder(), server: routes.server(certificate),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in await onReady(channel.localAddress?.port ?? port) },
             eventLoopGroupProvider: .shared(ConnectionLoops.shared), logger: logger)
@@ -272,6 +277,8 @@ struct Installation: Service {
             group.addTask { await cancelWhenGracefulShutdown { await repair() } }
             group.addTask { await cancelWhenGracefulShutdown { await seats.run() } }
             group.addTask { await cancelWhenGracefulShutdown { await updates() } }
+            group.addTask { await cancelWhenGracefulShutdown { await followCertificate() } }
+            group.addTask { await cancelWhenGracefulShutdown { await followSignals() } }
             let expiry = Task { await expireReservations() }
             defer { expiry.cancel() }
             let identity = Task { await people.follow() }

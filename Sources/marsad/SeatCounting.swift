@@ -3,6 +3,7 @@
 
 import Database
 import Domain
+import Identity
 import Logging
 import NIOCore
 import Observability
@@ -52,6 +53,15 @@ struct SeatCounting: Sendable {
         quota = QuotaService(
             store: store, unit: unit, limits: stored ?? configured, world: world,
             registry: registry, logger: logger)
+    }
+
+    /// How the limits are changed over HTTP.
+    func administration(world: World, audit: AuditLog) -> LimitAdministration {
+        LimitAdministration(
+            store: limitStore, quota: quota, configured: configured, world: world
+        ) { event, statements throws(DatabaseError) in
+            try await audit.commit(event, with: statements)
+        }
     }
 
     /// Keeps seats renewed and follows changes of the limits, until it is cancelled.

@@ -137,7 +137,8 @@ func runServer(
     ) { port in
         let shownHost = host.contains(":") ? "[\(host)]" : host
         announceReady(
-            url: "http://\(shownHost):\(port)", rtspURL: demonstration?.rtspURL,
+            url: "\(configuration.isSecure ? "https" : "http")://\(shownHost):\(port)",
+            rtspURL: demonstration?.rtspURL,
             accounts: accounts, json: json)
     }
     defer { sink.flush() }

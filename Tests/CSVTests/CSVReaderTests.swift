@@ -28,8 +28,14 @@ import Testing
     @Test("reads quotes, new lines in fields, Arabic and every kind of line end")
     func wellFormed() {
         #expect(read("") == [])
-        #expect(read("\u{FEFF}name,url\r\nبوابة,x\r\n") == [record(1, "name", "url"), record(2, "بوابة", "x")])
-        #expect(read("a,b\rc,d\n\n\r\ne,") == [record(1, "a", "b"), record(2, "c", "d"), record(5, "e", "")])
+        #expect(
+            read("\u{FEFF}name,url\r\nبوابة,x\r\n") == [
+                record(1, "name", "url"), record(2, "بوابة", "x"),
+            ])
+        #expect(
+            read("a,b\rc,d\n\n\r\ne,") == [
+                record(1, "a", "b"), record(2, "c", "d"), record(5, "e", ""),
+            ])
         #expect(
             read("\"a \"\"b\"\", c\",\"two\r\nlines\",\"\"\nnext,,")
                 == [record(1, "a \"b\", c", "two\nlines", ""), record(3, "next", "", "")])
@@ -48,7 +54,10 @@ import Testing
     func malformed() {
         #expect(
             read("a,b\n\"x\"y,z\nc,d")
-                == [record(1, "a", "b"), .failure(CSVError(.textAfterQuote, line: 2)), record(3, "c", "d")])
+                == [
+                    record(1, "a", "b"), .failure(CSVError(.textAfterQuote, line: 2)),
+                    record(3, "c", "d"),
+                ])
         #expect(read("a\n\"b\nc") == [record(1, "a"), .failure(CSVError(.unendedQuote, line: 2))])
         #expect(
             read([0x61, 0x0A, 0xC3, 0x28, 0x0A, 0x62])
@@ -59,7 +68,8 @@ import Testing
     func limits() {
         let long = String(repeating: "x", count: CSVReader.fieldBytes)
         #expect(read(long) == [record(1, long)])
-        #expect(read(long + "x\na") == [.failure(CSVError(.fieldTooLong, line: 1)), record(2, "a")])
+        #expect(
+            read(long + "x\na") == [.failure(CSVError(.fieldTooLong, line: 1)), record(2, "a")])
         let many = Array(repeating: "", count: CSVReader.fields).joined(separator: ",")
         #expect(read("a," + many) == [.failure(CSVError(.tooManyFields, line: 1))])
     }

@@ -42,15 +42,19 @@ class Server:
         # As a version before this one left it.
         os.chmod(self.data, 0o755)
         os.chmod(os.path.join(self.data, "marsad.sqlite"), 0o644)
+        self.log = open(os.path.join(folder, "server.err"), "ab")
+        self.start()
+
+    def start(self, *settings):
         environment = {**os.environ, "MARSAD_AUTH_INITIAL_ADMIN_PASSWORD": PASSWORD,
                        "MARSAD_AUTH_WEBHOOK_SECRET": SECRET}
-        self.log = open(os.path.join(folder, "server.err"), "ab")
         self.process = subprocess.Popen(
-            [marsad, "serve", "--json", "--http-port", "0", "--data", self.data,
+            [self.marsad, "serve", "--json", "--http-port", "0", "--data", self.data,
              "--set", "webrtc.port=0", "--set", "auth.required=on",
              "--set", "http.trusted_proxies=127.0.0.0/8",
              "--set", "limits.address_per_second=100000", "--set", "limits.address_burst=100000",
-             *self.settings], stdout=subprocess.PIPE, stderr=self.log, env=environment)
+             *self.settings, *settings],
+            stdout=subprocess.PIPE, stderr=self.log, env=environment)
         self.port = int(json.loads(self.process.stdout.readline())["url"].rpartition(":")[2])
 
     def command(self, *arguments, password=None, check=True):

@@ -56,16 +56,7 @@ struct Query {
 
     func integer(_ name: String) -> Int? { values[name].flatMap { Int($0) } }
 
-    func flag(_ name: String) throws(MarsadError) -> Bool? {
-        switch values[name] {
-        case nil: return nil
-        case "true": return true
-        case "false": return false
-        default:
-            throw MarsadError(
-                .invalidRequest, details: ["parameter": name, "allowed": "true or false"])
-        }
-    }
+    func flag(_ name: String) -> Bool? { values[name].flatMap { Bool($0) } }
 
     func time(_ name: String) throws(MarsadError) -> WallTime {
         guard let text = values[name], let time = WallTime(iso8601: text) else {

@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import Ingest
 
 extension Operation {
     static let listCameras = Operation(
         "list_cameras", .cameras, "The cameras that the caller sees",
         query: [
             .source, Parameter("status", .choice(CameraBody.statuses)), .words, .limit, .offset,
-        ], answers: [.json(CameraListBody.schema)])
+        ], answers: [.json(CameraListing.schema)])
 
     static let getCamera = Operation(
         "get_camera", .cameras, "One camera, with the state of its stream",
@@ -29,13 +30,23 @@ extension Operation {
         "add_camera", .cameras, "Adds a camera",
         notes: "A camera of origin WHIP publishes by itself: where to and with which token is said "
             + "in this answer only.",
-        body: .json(CameraRequest.schema.adding(["origin": CameraBody.origin.optional])),
+        body: .json(CameraDefinition.Fields.schema.adding(["origin": CameraBody.origin.optional])),
         answers: [.created(AddedCameraBody.schema)], errors: [.sourceForbidden])
+
+    static let importCameras = Operation(
+        "import_cameras", .cameras, "Adds and changes cameras from a file",
+        notes: "Each line is taken or refused for itself; the same file again changes nothing.",
+        query: [Parameter("dry_run", .flag)],
+        body: .init(
+            type: JSONType.plain,
+            schema: .list(CameraSheet.lineSchema, upTo: Limits.importLines),
+            alternatives: ["text/csv": .prose()]),
+        answers: [.json(ImportBody.schema)])
 
     static let changeCamera = Operation(
         "change_camera", .cameras, "Changes a camera",
         notes: "Addresses that are left out stay as they are.", path: ["id": .identifier],
-        body: .json(CameraRequest.schema), answers: [.json(CameraBody.schema)],
+        body: .json(CameraDefinition.Fields.schema), answers: [.json(CameraBody.schema)],
         errors: [.cameraNotFound, .sourceForbidden])
 
     static let removeCamera = Operation(
@@ -43,20 +54,26 @@ extension Operation {
         path: ["id": .identifier], answers: [.noContent], errors: [.cameraNotFound])
 }
 
-extension CameraRequest {
+extension CameraDefinition.Fields {
     static let schema = Schema.object(
         "CameraDefinition",
         [
-            "name": .prose(1...nameCharacters).example("Gate 1"),
-            "name_ar": .prose(0...nameCharacters).optional, "source": .source,
-            "folder_id": .folder.optional, "rtsp_url": address.optional,
+            "name": .cameraName.example("Gate 1"), "name_ar": .cameraNameArabic.optional,
+            "source": .source, "folder_id": .folder.optional, "external_id": .externalID.optional,
+            "rtsp_url": address.optional,
             "sub_rtsp_url": address.optional, "has_audio": .flag.optional,
             "recording": .flag.defaulting(to: true).optional,
             "retention_days": .integer(Bounds.retentionDays).optional,
         ])
 
-    private static let address = Schema.text(8...2000, pattern: "^rtsp://")
+    static let address = Schema.text(8...2000, pattern: "^rtsp://")
         .example("rtsp://camera.example/stream1")
+}
+
+extension Schema {
+    static let cameraName = prose(1...Bounds.cameraName)
+    static let cameraNameArabic = prose(0...Bounds.cameraName)
+    static let externalID = text(1...Limits.externalIDBytes, pattern: "^[!-~]+$")
 }
 
 extension CameraBody {
@@ -77,7 +94,7 @@ extension CameraBody {
         ])
 }
 
-extension CameraListBody {
+extension CameraListing {
     static let schema = Schema.object(
         "CameraList",
         ["cameras": .list(CameraBody.schema), "total": .count, "last_updated": .time])
@@ -106,5 +123,36 @@ extension SubStreamBody {
         [
             "status": .choice(StreamStatus.allCases), "last_error": .text().optional,
             "bitrate_kbps": .count, "resolution": .text().optional,
+        ])
+}
+
+extension CameraSheet {
+    /// A line of a file; an empty text is that the camera has none.
+    static let lineSchema = Schema.object(
+        "CameraLine",
+        [
+            "id": .identifier.optional, "name": .prose(0...Bounds.cameraName).optional,
+            "name_ar": .cameraNameArabic.optional, "source": .source.optional,
+            "folder_id": .text().optional, "external_id": .text().optional,
+            "rtsp_url": CameraDefinition.Fields.address.optional,
+            "sub_rtsp_url": .text().optional, "has_audio": .flag.optional,
+            "recording": .flag.optional,
+            "retention_days": .integer(Bounds.retentionDays).optional,
+        ])
+}
+
+extension ImportBody {
+    static let schema = Schema.object(
+        "CameraImport",
+        [
+            "dry_run": .flag, "total": .count, "created": .count, "changed": .count,
+            "unchanged": .count, "errors": .count,
+            "lines": .list(
+                .object([
+                    "line": .count, "status": .choice(ImportOutcome.Status.allCases),
+                    "camera_id": .identifier.optional, "code": .text().optional,
+                    "message_en": .text().optional, "message_ar": .text().optional,
+                    "details": .table(.text()).optional,
+                ])),
         ])
 }

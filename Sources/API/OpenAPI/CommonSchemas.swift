@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
+import Ingest
 
 extension Schema {
     /// An identifier, of a camera, a user or a group.
@@ -57,7 +58,10 @@ enum Bounds {
     static let width = 16...3840
     static let timelineResolutionSeconds = 1...86_400
     static let reservationSeconds = 1...86_400
-    static let retentionDays = 1...3650
+    static let retentionDays = Ingest.Limits.retentionDays
+    static let cameraName = Ingest.Limits.nameCharacters
+    /// Sources that have a limit of their own.
+    static let limitedSources = 1000
     /// Numbers of rows; what JavaScript counts exactly.
     static let rowID = 1...(1 << 53)
 }

@@ -27,6 +27,8 @@ package struct Operation: Sendable {
         package var type: String
         package var schema: Schema
         package var isRequired = true
+        /// The same in other media types.
+        package var alternatives: [String: Schema] = [:]
 
         package static func json(_ schema: Schema) -> Body {
             Body(type: JSONType.plain, schema: schema)

@@ -23,7 +23,9 @@ struct OperationWriter {
         if let body = operation.body {
             object["requestBody"] = [
                 "required": .flag(body.isRequired),
-                "content": .object([body.type: ["schema": body.schema.reference]]),
+                "content": .object(
+                    body.alternatives.merging([body.type: body.schema]) { $1 }
+                        .mapValues { ["schema": $0.reference] }),
             ]
         }
         return .object(object)

@@ -64,7 +64,9 @@ package struct CSVReader {
         var fields: [String] = []
         while true {
             do throws(CSVError) {
-                guard fields.count < Self.fields else { throw CSVError(.tooManyFields, line: begin) }
+                guard fields.count < Self.fields else {
+                    throw CSVError(.tooManyFields, line: begin)
+                }
                 fields.append(try field(begin))
             } catch {
                 skipLine()

@@ -59,6 +59,7 @@ package struct CameraAdministration: Sendable {
 
     /// Its recordings stay.
     package func remove(_ camera: Camera, by caller: Caller) async throws {
+        defer { cameras.changes.note() }
         try await commit(
             AuditEvent(.cameraDeleted, by: caller, details: Self.details(camera)),
             [CameraStore.removal(of: camera.id, at: world.wallTime())],
@@ -66,6 +67,7 @@ package struct CameraAdministration: Sendable {
     }
 
     private func put(_ camera: Camera, _ event: AuditEvent) async throws {
+        defer { cameras.changes.note() }
         try await commit(
             event, cameras.statements(putting: camera), missing: [CameraStore.missingFolder],
             existing: MarsadError(.alreadyExists, details: ["key": "external_id"]))

@@ -111,7 +111,7 @@ package struct CameraDefinition: Sendable {
             $0.properties.generalCategory != .control
                 && !(0x202A...0x202E).contains($0.value) && !(0x2066...0x2069).contains($0.value)
         }
-        guard isSafe, (least...Limits.nameCharacters).contains(line.count) else {
+        guard isSafe, (least...Limits.nameCharacters).contains(line.unicodeScalars.count) else {
             throw refusal(key, "\(least) to \(Limits.nameCharacters) characters")
         }
         return line
@@ -129,7 +129,8 @@ package struct CameraDefinition: Sendable {
         guard let text else { return nil }
         let isPrintable = text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
         guard isPrintable, (1...Limits.externalIDBytes).contains(text.utf8.count) else {
-            throw refusal("external_id", "1 to \(Limits.externalIDBytes) ASCII characters, no blank")
+            throw refusal(
+                "external_id", "1 to \(Limits.externalIDBytes) ASCII characters, no blank")
         }
         return text
     }

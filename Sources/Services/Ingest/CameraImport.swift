@@ -7,7 +7,7 @@ import Synchronization
 
 /// What became of one line.
 package struct ImportOutcome: Sendable, Equatable {
-    package enum Status: String, Sendable {
+    package enum Status: String, CaseIterable, Sendable {
         case created
         case changed
         case unchanged

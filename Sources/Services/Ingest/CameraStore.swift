@@ -11,6 +11,7 @@ package import Primitives
 package struct CameraStore: Sendable {
     private let database: any DatabaseEngine
     private let key: Redacted<SymmetricKey>
+    package let changes = CameraChanges()
 
     /// - Parameter instanceKey: 32 bytes that never leave the machine.
     package init(database: any DatabaseEngine, instanceKey: [UInt8]) {
@@ -22,6 +23,7 @@ package struct CameraStore: Sendable {
     /// exist, ALREADY_EXISTS where another camera of its source has its external id.
     package func put(_ camera: Camera) async throws {
         do {
+            defer { changes.note() }
             try await database.transaction(statements(putting: camera))
         } catch DatabaseError.expectationFailed {
             throw Self.missingFolder
@@ -82,6 +84,7 @@ package struct CameraStore: Sendable {
     package func remove(_ id: CameraID, at now: WallTime) async throws -> Bool {
         var removal = Self.removal(of: id, at: now)
         removal.expectation = .anything
+        defer { changes.note() }
         return try await database.execute(removal) > 0
     }
 

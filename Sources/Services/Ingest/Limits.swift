@@ -26,9 +26,11 @@ package enum Limits {
     /// Reading both clocks may take this long; otherwise the sample says nothing.
     static let wallSampleUncertainty = Duration.milliseconds(50)
     static let errorCharacters = 500
+    /// What another process changes of the cameras is seen after this.
+    static let directoryAge = Duration.seconds(1)
     /// Of one file of cameras.
     package static let importLines = 5000
-    static let nameCharacters = 200
-    static let externalIDBytes = 128
+    package static let nameCharacters = 200
+    package static let externalIDBytes = 128
     package static let retentionDays = 1...3650
 }

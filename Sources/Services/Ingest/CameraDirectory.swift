@@ -1,0 +1,72 @@
+// The cameras as they were a moment ago, for what is asked many times a second.
+// SPDX-License-Identifier: Apache-2.0
+
+package import Domain
+import Primitives
+import Synchronization
+
+/// Answers from memory what the camera store would answer from the database, unsealing each address anew.
+/// What this process changes is seen by the next question; what another one changes, within a second.
+package final class CameraDirectory: Sendable {
+    /// All cameras at one moment.
+    package struct Snapshot: Sendable {
+        /// Counts the readings: two with the same number are the same.
+        package let revision: Int
+        package let readAt: WallTime
+        /// In the order in which they were added.
+        package let cameras: [Camera]
+        fileprivate let byID: [CameraID: Camera]
+        fileprivate let changes: Int
+        fileprivate let began: Instant
+    }
+
+    private let store: CameraStore
+    private let world: World
+    private let newest = Mutex<Snapshot?>(nil)
+
+    package init(store: CameraStore, world: World) {
+        self.store = store
+        self.world = world
+    }
+
+    /// The cameras that may be known of, in the order in which they were added.
+    package func all(_ visibility: Visibility) async throws -> [Camera] {
+        try await snapshot().cameras.filter { visibility.allows($0) }
+    }
+
+    /// `nil` where there is none that may be known of.
+    package func camera(_ id: CameraID, _ visibility: Visibility) async throws -> Camera? {
+        try await snapshot().byID[id].flatMap { visibility.allows($0) ? $0 : nil }
+    }
+
+    /// All cameras; who shows them asks who may see them.
+    package func snapshot() async throws -> Snapshot {
+        // Before the question: a change that comes in between makes the answer an old one.
+        let changes = store.changes.count
+        let began = world.now()
+        if let known = newest.withLock({ $0 }), known.changes == changes,
+            began - known.began < Limits.directoryAge
+        {
+            return known
+        }
+        let readAt = world.wallTime()
+        let cameras = try await store.all(.everything)
+        let byID = Dictionary(cameras.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        return newest.withLock { newest in
+            let made = Snapshot(
+                revision: (newest?.revision ?? 0) + 1, readAt: readAt, cameras: cameras,
+                byID: byID, changes: changes, began: began)
+            newest = made
+            return made
+        }
+    }
+}
+
+/// Counts what this process changes of the cameras.
+package final class CameraChanges: Sendable {
+    private let made = Atomic(0)
+
+    package var count: Int { made.load(ordering: .acquiring) }
+
+    package func note() { made.add(1, ordering: .acquiringAndReleasing) }
+}
