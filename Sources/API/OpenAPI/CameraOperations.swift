@@ -60,13 +60,13 @@ extension CameraDefinition.Fields {
         [
             "name": .cameraName.example("Gate 1"), "name_ar": .cameraNameArabic.optional,
             "source": .source, "folder_id": .folder.optional, "external_id": .externalID.optional,
-            "rtsp_url": address.optional,
-            "sub_rtsp_url": address.optional, "has_audio": .flag.optional,
+            "rtsp_url": addressSchema.optional,
+            "sub_rtsp_url": addressSchema.optional, "has_audio": .flag.optional,
             "recording": .flag.defaulting(to: true).optional,
             "retention_days": .integer(Bounds.retentionDays).optional,
         ])
 
-    static let address = Schema.text(8...2000, pattern: "^rtsp://")
+    static let addressSchema = Schema.text(8...2000, pattern: "^rtsp://")
         .example("rtsp://camera.example/stream1")
 }
 
@@ -134,7 +134,7 @@ extension CameraSheet {
             "id": .identifier.optional, "name": .prose(0...Bounds.cameraName).optional,
             "name_ar": .cameraNameArabic.optional, "source": .source.optional,
             "folder_id": .text().optional, "external_id": .text().optional,
-            "rtsp_url": CameraDefinition.Fields.address.optional,
+            "rtsp_url": CameraDefinition.Fields.addressSchema.optional,
             "sub_rtsp_url": .text().optional, "has_audio": .flag.optional,
             "recording": .flag.optional,
             "retention_days": .integer(Bounds.retentionDays).optional,

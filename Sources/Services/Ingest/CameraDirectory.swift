@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Domain
-import Primitives
+package import Primitives
 import Synchronization
 
 /// Answers from memory what the camera store would answer from the database, unsealing each address anew.
