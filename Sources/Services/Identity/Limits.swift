@@ -45,7 +45,7 @@ package enum Limits {
     /// Events that wait while the log cannot be written; the last fifth is for what has begun.
     static let auditQueue = 10_000
     static let auditQueueForStarts = 8000
-    static let auditBatch = 256
+    static let auditBatch = 1024
     static let headInterval = Duration.seconds(60)
     static let headRows: Int64 = 1000
     static let auditDetailCharacters = 2000
