@@ -16,31 +16,31 @@ private let covered: Set<String> = [
     "POST /api/v1/auth/token", "POST /api/v1/auth/refresh", "POST /api/v1/auth/logout",
     "GET /.well-known/jwks.json",
     // Live streams
-    "POST /api/v1/stream/reserve", "POST /api/v1/stream/heartbeat/:id",
-    "DELETE /api/v1/stream/release/:id", "GET /api/v1/stream/stats", "GET /ws/stream/stats",
-    "GET /ws/updates", "POST /api/v1/ws/ticket", "POST /api/v1/live/:id/whep",
-    "PATCH /api/v1/live/:id/whep/:session", "DELETE /api/v1/live/:id/whep/:session",
-    "POST /api/v1/ingest/:id/whip", "PATCH /api/v1/ingest/:id/whip/:session",
-    "DELETE /api/v1/ingest/:id/whip/:session", "GET /api/v1/live/:id/clock",
-    "GET /api/v1/live/:id/hls/index.m3u8", "GET /api/v1/live/:id/hls/:segment/:name",
+    "POST /api/v1/stream/reserve", "POST /api/v1/stream/heartbeat/{id}",
+    "DELETE /api/v1/stream/release/{id}", "GET /api/v1/stream/stats", "GET /ws/stream/stats",
+    "GET /ws/updates", "POST /api/v1/ws/ticket", "POST /api/v1/live/{id}/whep",
+    "PATCH /api/v1/live/{id}/whep/{session}", "DELETE /api/v1/live/{id}/whep/{session}",
+    "POST /api/v1/ingest/{id}/whip", "PATCH /api/v1/ingest/{id}/whip/{session}",
+    "DELETE /api/v1/ingest/{id}/whip/{session}", "GET /api/v1/live/{id}/clock",
+    "GET /api/v1/live/{id}/hls/index.m3u8", "GET /api/v1/live/{id}/hls/{segment}/{name}",
     // Cameras
-    "GET /api/v1/cameras", "POST /api/v1/cameras", "GET /api/v1/cameras/:id",
-    "PUT /api/v1/cameras/:id", "DELETE /api/v1/cameras/:id",
-    "GET /api/v1/cameras/:id/snapshot.jpg",
+    "GET /api/v1/cameras", "POST /api/v1/cameras", "GET /api/v1/cameras/{id}",
+    "PUT /api/v1/cameras/{id}", "DELETE /api/v1/cameras/{id}",
+    "GET /api/v1/cameras/{id}/snapshot.jpg",
     // Playback
-    "POST /api/v1/playback/prepare", "GET /api/v1/playback/status/:session",
-    "GET /api/v1/playback/playlist/:name", "GET /api/v1/playback/segment/:session/:name",
+    "POST /api/v1/playback/prepare", "GET /api/v1/playback/status/{session}",
+    "GET /api/v1/playback/playlist/{name}", "GET /api/v1/playback/segment/{session}/{name}",
     "GET /api/v1/playback/timeline", "GET /api/v1/playback/thumbnail",
     // IAM
     "GET /api/v1/iam/me", "GET /api/v1/iam/users", "POST /api/v1/iam/users",
-    "GET /api/v1/iam/users/:id", "PUT /api/v1/iam/users/:id",
-    "PATCH /api/v1/iam/users/:id/status", "POST /api/v1/iam/users/:id/groups",
-    "DELETE /api/v1/iam/users/:id/groups/:group", "GET /api/v1/iam/groups",
-    "POST /api/v1/iam/groups", "GET /api/v1/iam/groups/:id", "PUT /api/v1/iam/groups/:id",
-    "DELETE /api/v1/iam/groups/:id", "GET /api/v1/audit", "POST /webhook/iam",
+    "GET /api/v1/iam/users/{id}", "PUT /api/v1/iam/users/{id}",
+    "PATCH /api/v1/iam/users/{id}/status", "POST /api/v1/iam/users/{id}/groups",
+    "DELETE /api/v1/iam/users/{id}/groups/{group}", "GET /api/v1/iam/groups",
+    "POST /api/v1/iam/groups", "GET /api/v1/iam/groups/{id}", "PUT /api/v1/iam/groups/{id}",
+    "DELETE /api/v1/iam/groups/{id}", "GET /api/v1/audit", "POST /webhook/iam",
     // Operations and the page
     "GET /health", "GET /health/ready", "GET /metrics", "GET /openapi.json", "GET /version",
-    "GET /", "GET /page/:name",
+    "GET /", "GET /page/{name}",
 ]
 
 private func line(_ route: Route) -> String { "\(route.method.rawValue) \(route.path)" }
@@ -69,13 +69,7 @@ private func document() throws -> [String: Any] {
         let told = Set(
             paths.flatMap { path, methods in methods.keys.map { "\($0.uppercased()) \(path)" } })
         let routes = Routes.described()
-        let registered = Set(
-            routes.map { route in
-                let parts = route.path.split(separator: "/").map {
-                    $0.hasPrefix(":") ? "{\($0.dropFirst())}" : String($0)
-                }
-                return "\(route.method.rawValue) /" + parts.joined(separator: "/")
-            })
+        let registered = Set(routes.map(line))
         #expect(told == registered)
         #expect(registered.count == routes.count)
     }
@@ -85,8 +79,8 @@ private func document() throws -> [String: Any] {
         let routes = Routes.described()
         #expect(Set(routes.map(\.operation.id)).count == routes.count)
         for route in routes {
-            let named = route.path.split(separator: "/").filter { $0.hasPrefix(":") }
-                .map { String($0.dropFirst()) }
+            let named = route.path.split(separator: "/").filter { $0.hasPrefix("{") }
+                .map { String($0.dropFirst().dropLast()) }
             #expect(Set(route.operation.path.keys) == Set(named), "\(line(route))")
             #expect(!route.operation.answers.isEmpty, "\(line(route))")
             let takesBody = [.post, .put, .patch].contains(route.method)

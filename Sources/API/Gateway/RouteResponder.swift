@@ -4,8 +4,8 @@
 import HTTPTypes
 package import Hummingbird
 
-/// The router, for a closed set of methods: anybody can make new ones up (RFC 9110 §9.1), and each would be
-/// a line of its own in the metrics. A method that nobody here takes is refused as TRACE is, which every
+/// The router, for a closed set of methods: there are dozens of others (RFC 9110 §9.1), and each would be a
+/// line of its own in the metrics. One that nobody here takes is refused as TRACE is, which every
 /// address refuses.
 package struct RouteResponder: HTTPResponder {
     let router: any HTTPResponder<MarsadRequestContext>

@@ -10,7 +10,7 @@ typealias RouteHandler = @Sendable (Request, MarsadRequestContext) async throws 
 /// One address with one method.
 package struct Route: Sendable {
     package var method: HTTPRequest.Method
-    /// As the router writes it: `/api/v1/cameras/:id`.
+    /// As the router and OpenAPI write it: `/api/v1/cameras/{id}`.
     package var path: String
     package var access: Access
     package var operation: Operation

@@ -14,9 +14,8 @@ package struct OpenAPIDocument: Sendable {
         var schemas = ["Error": ErrorBody.schema]
         var failures: [String: JSONValue] = [:]
         for route in routes {
-            let path = Self.template(route.path)
             let writer = OperationWriter(route: route)
-            paths[path, default: [:]][route.method.rawValue.lowercased()] = writer.written
+            paths[route.path, default: [:]][route.method.rawValue.lowercased()] = writer.written
             for failure in writer.failures { failures[failure.name] = failure.definition }
             let operation = route.operation
             let parts =
@@ -56,14 +55,6 @@ package struct OpenAPIDocument: Sendable {
                 "securitySchemes": .object(SecurityScheme.all),
             ],
         ]
-    }
-
-    /// `/api/v1/cameras/:id` → `/api/v1/cameras/{id}`.
-    static func template(_ path: String) -> String {
-        let parts = path.split(separator: "/").map { part in
-            part.hasPrefix(":") ? "{\(part.dropFirst())}" : String(part)
-        }
-        return "/" + parts.joined(separator: "/")
     }
 
     private static let requestID =

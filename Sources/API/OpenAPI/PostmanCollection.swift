@@ -69,7 +69,9 @@ struct PostmanCollection {
     }
 
     private static func url(_ route: Route) -> JSONValue {
-        let path = route.path.split(separator: "/").map(String.init)
+        let path = route.path.split(separator: "/").map { part in
+            part.hasPrefix("{") ? ":" + part.dropFirst().dropLast() : String(part)
+        }
         var raw = "{{base_url}}/" + path.joined(separator: "/")
         let query = route.operation.query
         if !query.isEmpty {
