@@ -122,6 +122,18 @@ struct ConfigurationKey: Sendable {
             allowed: "the name of this installation in its tokens, up to 200 characters",
             isValid: { (1...200).contains($0.utf8.count) }),
         ConfigurationKey(
+            name: "auth.provider_issuer", defaultValue: "",
+            allowed: "what an external identity provider calls itself in its tokens (iss)",
+            isValid: { $0.utf8.count <= 200 }),
+        ConfigurationKey(
+            name: "auth.provider_audience", defaultValue: "marsad",
+            allowed: "for whom the provider's tokens are (aud), up to 200 characters",
+            isValid: { (1...200).contains($0.utf8.count) }),
+        ConfigurationKey(
+            name: "auth.provider_keys", defaultValue: "",
+            allowed: "a file with the provider's keys as a JWK set, read again as they change",
+            isValid: { _ in true }),
+        ConfigurationKey(
             name: "auth.initial_admin_password", defaultValue: "",
             allowed: "12 to 128 characters; by environment or _FILE only",
             isValid: { $0.count <= 128 }, isSecret: true, isEnvironmentOnly: true),

@@ -35,13 +35,14 @@ struct IdentityWiring: Sendable {
         audit = AuditLog(
             database: folder.database, heads: heads, world: world, pool: writer,
             registry: registry)
-        identity = IdentityService(
-            IdentityService.Parts(
-                database: folder.database, audit: audit,
-                tokens: AccessTokens(
-                    keys: keys, issuer: configuration.text("auth.issuer"), world: world),
-                hasher: PasswordHasher(pool: hashers, world: world),
-                revocations: Revocations(database: folder.database, world: world), world: world))
+        var parts = IdentityService.Parts(
+            database: folder.database, audit: audit,
+            tokens: AccessTokens(
+                keys: keys, issuer: configuration.text("auth.issuer"), world: world),
+            hasher: PasswordHasher(pool: hashers, world: world),
+            revocations: Revocations(database: folder.database, world: world), world: world)
+        parts.external = try ExternalTokens.configured(configuration, world: world)
+        identity = IdentityService(parts)
     }
 
     /// The file of signed heads and its key.

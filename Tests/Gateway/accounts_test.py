@@ -6,6 +6,7 @@ Starts a server of its own on a free port in a temporary folder; needs nothing b
 line a check and "N passed, N failed"; exits 1 on failure.
 """
 import argparse
+import base64
 import hashlib
 import hmac
 import json
@@ -325,7 +326,10 @@ def check_administration(server, check):
     found = expect("users are found", 200, "GET", "/api/v1/iam/users?agency=METRO&q=dan&limit=5")
     check([u["login_id"] for u in found["users"]] == ["dana"] and found["total"] == 1,
           "by agency and part of the name", str(found))
-    expect("an unknown parameter: 400", 400, "GET", "/api/v1/iam/users?agncy=METRO")
+    for wrong in ("agncy=METRO", "status=GONE", "limit=0", "limit=%2B5", "limit=5&limit=6", "q="):
+        expect(f"users of {wrong}: 400", 400, "GET", "/api/v1/iam/users?" + wrong)
+    for path in ("cameras?status=ON", "cameras?source=metro", "iam/me?all=1", "stream/stats?x"):
+        expect(f"{path}: 400", 400, "GET", "/api/v1/" + path)
     me = expect("me", 200, "GET", "/api/v1/iam/me")["user"]
     refused = expect("the last administrator stays", 409, "PATCH",
                      f"/api/v1/iam/users/{me['user_id']}/status", {"status": "DISABLED"})["error"]
@@ -381,8 +385,10 @@ def check_cameras(server, check):
 
     made = expect("a camera is added", 201, "POST", "/api/v1/cameras", camera)["camera"]
     for key, value in [("rtsp_url", "http://CANARY@x/"), ("rtsp_url", None), ("source", "metro"),
-                       ("name", ""), ("retention_days", 10**19), ("recording", "yes"), ("nam", "x")]:
-        expect(f"{key} of {value}", 400, "POST", "/api/v1/cameras", {**camera, key: value})
+                       ("name", ""), ("retention_days", 10**19), ("recording", "yes"), ("nam", "x"),
+                       ("recording", 0), ("retention_days", True), ("name", "a\0b"),
+                       ("name", "e" + "\u0301" * 300)]:
+        expect(f"{key} of {value!r:.30}", 400, "POST", "/api/v1/cameras", {**camera, key: value})
     address = f"/api/v1/cameras/{made['id']}"
     seen = expect("it is there", 200, "GET", address)
     check(seen["rtsp_url"] == "rtsp://127.0.0.1:9/gate", "its address is without its password", str(seen))
@@ -486,6 +492,67 @@ def check_flood(server, check):
     check(until(5, told) is not None, "and the next row says how many were not written", str(rows()[:1]))
 
 
+def base64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Provider:
+    """An identity provider with one key: tokens as it signs them, and the file of its keys."""
+
+    ISSUER = "https://login.example"
+
+    def __init__(self, folder):
+        self.key, self.keys = os.path.join(folder, "provider.pem"), os.path.join(folder, "keys.json")
+        subprocess.run(["openssl", "genrsa", "-out", self.key, "2048"], check=True, capture_output=True)
+        told = subprocess.run(["openssl", "rsa", "-in", self.key, "-noout", "-modulus"], check=True,
+                              capture_output=True, text=True).stdout
+        modulus = bytes.fromhex(told.strip().partition("=")[2])
+        with open(self.keys, "w") as file:
+            json.dump({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "one",
+                                 "n": base64url(modulus), "e": "AQAB"}]}, file)
+
+    def token(self, login, **claims):
+        now = int(time.time())
+        told = {"iss": self.ISSUER, "aud": "marsad", "sub": f"provider-{login}", "login_id": login,
+                "iat": now, "nbf": now, "exp": now + 300, **claims}
+        parts = [base64url(json.dumps(part).encode())
+                 for part in ({"alg": "RS256", "typ": "JWT", "kid": "one"}, told)]
+        signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key],
+                                   input=".".join(parts).encode(), capture_output=True, check=True)
+        return ".".join([*parts, base64url(signature.stdout)])
+
+
+def check_provider(marsad, folder, check):
+    """People who sign in somewhere else, by that place's tokens."""
+    own = os.path.join(folder, "provider")
+    os.makedirs(own)
+    provider = Provider(own)
+    server = Server(marsad, own, None, f"auth.provider_issuer={provider.ISSUER}",
+                    f"auth.provider_keys={provider.keys}")
+    try:
+        server.command("user", "add", "guest", "--name", "Guest", "--agency", "METRO", "--external")
+        server.add_user("local", "METRO")
+        status, _, me = server.ask("GET", "/api/v1/iam/me", token=provider.token("guest"))
+        check(status == 200 and me["user"]["login_id"] == "guest" and me["camera_sources"] == ["METRO"],
+              "a provider's token is believed", str(me))
+        now = int(time.time())
+        for why, token, wanted in [
+                ("for somebody else", provider.token("guest", aud="other"), "INVALID_TOKEN"),
+                ("of another provider", provider.token("guest", iss="https://x.example"), "INVALID_TOKEN"),
+                ("that has ended", provider.token("guest", exp=now - 60), "TOKEN_EXPIRED"),
+                ("for a local account", provider.token("local"), "INVALID_TOKEN"),
+                ("for nobody known", provider.token("stranger"), "INVALID_TOKEN"),
+                ("with another signature", provider.token("guest")[:-8] + "AAAAAAAA", "INVALID_TOKEN")]:
+            status, code, _ = server.ask("GET", "/api/v1/iam/me", token=token)
+            check((status, code) == (401, wanted), f"one {why} is not: {wanted}", f"{status} {code}")
+        server.command("user", "disable", "guest")
+        refused = until(2, lambda: server.ask("GET", "/api/v1/iam/me", token=provider.token("guest"))[0]
+                        in (401, 403))
+        check(refused is not None, "nor that of a disabled user")
+    finally:
+        server.stop()
+
+
 def check_webhook(server, check):
     def send(event, secret=SECRET, stamp=None):
         body = json.dumps(event)
@@ -538,6 +605,7 @@ def main():
     check = checks.check
     with tempfile.TemporaryDirectory() as folder:
         check_configuration(options.marsad, folder, check)
+        check_provider(options.marsad, folder, check)
         server = Server(options.marsad, folder)
         try:
             for login in ("amina", "badr", "carla", "target"):
