@@ -121,12 +121,14 @@ let package = Package(
             [
                 "Domain", "Primitives", "RESP", "Database", "Observability", "Valkey", logging,
             ]),
+        floor("Services", "Layouts", ["Domain", "Primitives", "Database"]),
         // Floor 5
         floor(
             "", "API",
             [
                 "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Quota",
-                "Identity", "Observability", hummingbird, nioCore, nioHTTP1, logging, crypto,
+                "Identity", "Layouts", "Observability", hummingbird, nioCore, nioHTTP1, logging,
+                crypto,
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
@@ -144,7 +146,7 @@ let package = Package(
             name: "marsad",
             dependencies: [
                 "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
-                "Identity", "Quota", "Valkey", "Database", "Decoding", "Observability",
+                "Identity", "Quota", "Layouts", "Valkey", "Database", "Decoding", "Observability",
                 "Simulation",
                 "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, nioHTTP1, hummingbird, logging, "Yams", crypto,

@@ -6,6 +6,7 @@ import HTTPTypes
 import Hummingbird
 package import Identity
 package import Ingest
+package import Layouts
 package import Live
 package import Logging
 package import NIOCore
@@ -23,6 +24,7 @@ package struct APIServices: Sendable {
     let listing = CameraListing()
     package var administration: CameraAdministration
     let cameraImport: CameraImport
+    package var probe: CameraProbe
     package var node: any CameraNode
     package var catalog: RecordingCatalog
     package var playback: PlaybackService
@@ -30,6 +32,7 @@ package struct APIServices: Sendable {
     package var reservations: StreamReservations
     package var quota: QuotaService
     package var limits: LimitAdministration
+    package var layouts: LayoutService
     package var relays: TURNServers
     package var thumbnails: Thumbnails
     package var registry: MetricsRegistry
@@ -43,9 +46,11 @@ package struct APIServices: Sendable {
 
     package init(
         world: World, cameras: CameraStore, administration: CameraAdministration,
+        probe: CameraProbe,
         node: any CameraNode, catalog: RecordingCatalog,
         playback: PlaybackService, live: LiveHLS, reservations: StreamReservations,
-        quota: QuotaService, limits: LimitAdministration, relays: TURNServers,
+        quota: QuotaService, limits: LimitAdministration,
+        layouts: LayoutService, relays: TURNServers,
         thumbnails: Thumbnails,
         registry: MetricsRegistry, logger: Logger, version: String,
         settings: GatewaySettings, hub: UpdatesHub, identity: IdentityService,
@@ -55,6 +60,7 @@ package struct APIServices: Sendable {
         self.cameras = cameras
         directory = CameraDirectory(store: cameras, world: world)
         self.administration = administration
+        self.probe = probe
         cameraImport = CameraImport(administration)
         self.node = node
         self.catalog = catalog
@@ -63,6 +69,7 @@ package struct APIServices: Sendable {
         self.reservations = reservations
         self.quota = quota
         self.limits = limits
+        self.layouts = layouts
         self.relays = relays
         self.thumbnails = thumbnails
         self.registry = registry
@@ -128,8 +135,10 @@ package struct Routes: Sendable {
         cameras(table.group("api/v1/cameras"))
         cameraAdministration(table.group("api/v1/cameras"))
         cameraImport(table.group("api/v1/cameras"))
+        probe(table.group("api/v1/cameras"))
         folders(table.group("api/v1/folders"))
         limits(table.group("api/v1/admin"))
+        layouts(table.group("api/v1/layouts"))
         live(table.group("api/v1/live"))
         whep(table.group("api/v1/live"))
         whip(table.group("api/v1/ingest"))

@@ -35,6 +35,7 @@ package struct AuditEvent: Sendable, Equatable {
         case cameraCreated = "CAMERA_CREATED"
         case cameraUpdated = "CAMERA_UPDATED"
         case cameraDeleted = "CAMERA_DELETED"
+        case cameraProbed = "CAMERA_PROBED"
         case cameraMoved = "CAMERA_MOVED"
         case folderCreated = "FOLDER_CREATED"
         case folderUpdated = "FOLDER_UPDATED"

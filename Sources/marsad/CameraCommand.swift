@@ -13,8 +13,11 @@ import Primitives
 
 struct CameraCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "camera", abstract: "Add, list, import and remove cameras, and their groups.",
-        subcommands: [Add.self, List.self, Import.self, Remove.self, Folder.self])
+        commandName: "camera",
+        abstract: "Add, list, import, try and remove cameras, and their groups.",
+        subcommands: [
+            Add.self, List.self, Import.self, Probe.self, Remove.self, Folder.self,
+        ])
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Add a camera and print its id.")

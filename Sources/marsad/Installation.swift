@@ -8,6 +8,7 @@ import Foundation
 import Hummingbird
 import Identity
 import Ingest
+import Layouts
 import Live
 import Logging
 import NIOCore
@@ -59,6 +60,16 @@ struct DataFolder {
         }
     }
 
+    /// Layouts of its people, whose changes are told to the audit log.
+    func layouts(world: World, audit: AuditLog) -> LayoutService {
+        let cameras = cameras
+        return LayoutService(store: LayoutStore(database: database), world: world) { visibility in
+            try await cameras.identifiers(visibility)
+        } commit: { event, statements throws(DatabaseError) in
+            try await audit.commit(event, with: statements)
+        }
+    }
+
     private static func openDatabase(in path: String, world: World) async throws -> SQLiteEngine {
         let file = path + "/marsad.sqlite"
         FileModes.close(path, database: file)
@@ -104,6 +115,7 @@ struct Installation: Service {
     let recording: RecordingService
     let index: RecordingIndex
     let ingest: IngestService
+    let probe: CameraProbe
     let node: InProcessNode
     let catalog: RecordingCatalog
     let live: LiveService
@@ -207,6 +219,9 @@ struct Installation: Service {
                 onAccessUnit: viewers.receive, onInterruption: viewers.interrupted,
                 onEnd: viewers.end)
         }
+        probe = CameraProbe(
+            world: world, policy: NetworkPolicy(blocks: networks), group: group,
+            resolver: resolver)
         let node = InProcessNode(
             ingest: ingest, recording: recording, shared: shared, dataFolder: folder.path,
             readers: readers, live: live)
@@ -249,10 +264,12 @@ struct Installation: Service {
         let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
             world: world, cameras: folder.cameras,
-            administration: folder.administration(world: world, audit: people.audit), node: node,
+            administration: folder.administration(world: world, audit: people.audit),
+            probe: probe, node: node,
             catalog: catalog, playback: playback, live: hls, reservations: reservations,
             quota: seats.quota,
-            limits: seats.administration(world: world, audit: people.audit), relays: relays,
+            limits: seats.administration(world: world, audit: people.audit),
+            layouts: folder.layouts(world: world, audit: people.audit), relays: relays,
             thumbnails: Thumbnails(node: node, catalog: catalog, pool: decoders),
             registry: registry, logger: logger, version: Self.version, settings: settings, hub: hub,
             identity: people.identity, webhook: people.webhook)

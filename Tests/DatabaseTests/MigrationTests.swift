@@ -36,6 +36,8 @@ import Testing
             supports_ptz recording_mode retention_days metadata created_at updated_at deleted_at \
             publish_token_sha256 sub_rtsp_url has_audio external_id
             """,
+            "layouts": "layout_id name owner is_global grid_type created_at updated_at",
+            "layout_cameras": "layout_id cell camera_id",
             "camera_folders": "source folder_id name name_ar created_at updated_at",
             "video_sessions": """
             id camera_id camera_name camera_name_ar source start_time end_time status \

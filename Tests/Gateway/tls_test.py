@@ -70,7 +70,9 @@ class Server:
             [marsad, "serve", "--json", "--http-port", "0", "--data", os.path.join(folder, "data"),
              "--set", "webrtc.port=0", "--set", f"tls.certificate={self.certificate}",
              "--set", f"tls.key={self.key}", "--set", "limits.address_per_second=100000",
-             "--set", "limits.requests_per_minute=1000000", "--set", "limits.address_burst=100000"],
+             "--set", "limits.requests_per_minute=1000000", "--set", "limits.address_burst=100000",
+             # A connection that waits through all renewals is not to be closed for that.
+             "--set", "limits.request_seconds=600"],
             stdout=subprocess.PIPE, stderr=self.log)
         self.url = json.loads(self.process.stdout.readline())["url"]
         self.port = int(self.url.rpartition(":")[2])

@@ -61,7 +61,7 @@ enum House {
     ]
     static let infrastructure: Set<String> = ["Database", "Decoding", "Observability", "Valkey"]
     static let services: Set<String> = [
-        "Ingest", "Recording", "Playback", "Live", "Quota", "Identity",
+        "Ingest", "Recording", "Playback", "Live", "Quota", "Identity", "Layouts",
     ]
     static let shims: Set<String> = [
         "CFFmpeg", "CStorage", "CNetwork", "COpenSSL", "CArgon2",
@@ -98,6 +98,7 @@ enum House {
         "Recording": service,
         "Playback": service,
         "Quota": service,
+        "Layouts": service,
         "Live": service.union(["CNetwork"]),
         "Identity": service.union(["CArgon2"]),
         "API": services.union(["Primitives", "Domain", "Observability"]),

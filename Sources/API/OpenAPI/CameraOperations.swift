@@ -43,6 +43,10 @@ extension Operation {
             alternatives: ["text/csv": .prose()]),
         answers: [.json(ImportBody.schema)])
 
+    static let probeCamera = Operation(
+        "probe_camera", .cameras, "Tries an address: what comes from there, or why nothing does",
+        body: .json(.probedCamera), answers: [.json(ProbeBody.schema)], errors: [.overloaded])
+
     static let changeCamera = Operation(
         "change_camera", .cameras, "Changes a camera",
         notes: "Addresses that are left out stay as they are.", path: ["id": .identifier],
@@ -154,5 +158,29 @@ extension ImportBody {
                     "message_en": .text().optional, "message_ar": .text().optional,
                     "details": .table(.text()).optional,
                 ])),
+        ])
+}
+
+extension Schema {
+    static let probedCamera = Schema.object(
+        "ProbedCamera", ["rtsp_url": CameraDefinition.Fields.addressSchema])
+}
+
+extension ProbeBody {
+    static let schema = Schema.object(
+        "CameraProbe",
+        [
+            "ok": .flag,
+            "failure": .object([
+                "reason": .text(), "message_en": .text(), "message_ar": .text(),
+                "detail": .text(),
+            ]).optional,
+            "codec": .text().optional, "profile": .text().optional,
+            "resolution": .text().optional, "frames_per_second": .number().optional,
+            "announced_frames_per_second": .number().optional, "bitrate_kbps": .count.optional,
+            "gop_length": .count.optional, "has_b_frames": .flag.optional,
+            "audio": .text().optional, "transport": .text().optional,
+            "authentication": .text().optional, "time_to_play_ms": .count.optional,
+            "time_to_keyframe_ms": .count.optional,
         ])
 }

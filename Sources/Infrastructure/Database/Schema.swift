@@ -20,6 +20,7 @@ package enum Schema {
         Migration(number: 5, name: "identity", sql: identity),
         Migration(number: 6, name: "audit", sql: audit),
         Migration(number: 7, name: "camera folders", sql: cameraFolders),
+        Migration(number: 8, name: "layouts", sql: layouts),
     ]
 
     /// Names of column types that the engines do not share.

@@ -94,6 +94,18 @@ package struct ClientSession: Sendable {
         return nextKeepAlive
     }
 
+    /// The sound that the camera offers, taken or not.
+    package private(set) var offeredAudio: AudioTrack?
+
+    /// How it wanted to know who asks: `none`, `basic` or `digest`.
+    package var authentication: String {
+        switch challenge?.scheme {
+        case nil: "none"
+        case .basic: "basic"
+        case .digest: "digest"
+        }
+    }
+
     private let url: RTSPURL
     private let credentials: Credentials?
     private let userAgent: String
@@ -392,7 +404,9 @@ extension ClientSession {
         baseURL = offer.baseURL
         aggregateURL = offer.aggregateURL
         trackURL = offer.trackURL
-        if wantsAudio { audio = AudioOffer(description: description, baseURL: baseURL) }
+        let offered = AudioOffer(description: description, baseURL: baseURL)
+        offeredAudio = offered?.track
+        if wantsAudio { audio = offered }
         outputs.append(.described(offer.track))
         send(.setup, at: now)
     }

@@ -99,6 +99,22 @@ package struct CameraStore: Sendable {
         try await cameras(visibility, "deleted_at IS NULL", [])
     }
 
+    /// The same by their ids alone; nothing is unsealed for it.
+    package func identifiers(_ visibility: Visibility) async throws(DatabaseError) -> Set<CameraID>
+    {
+        var found: Set<CameraID> = []
+        for row in try await database.query(
+            Statement("SELECT id, source, folder_id FROM cameras WHERE deleted_at IS NULL"))
+        {
+            guard let id = CameraID(try row.text("id")),
+                let source = Source(try row.text("source"))
+            else { throw .wrongType(column: "id") }
+            let folder = try row.optionalText("folder_id").flatMap { FolderID($0) }
+            if visibility.allows(source, folder) { found.insert(id) }
+        }
+        return found
+    }
+
     /// `nil` where there is none that may be known of.
     package func camera(_ id: CameraID, _ visibility: Visibility) async throws -> Camera? {
         try await cameras(visibility, "deleted_at IS NULL AND id = ?", [.text(id.rawValue)]).first

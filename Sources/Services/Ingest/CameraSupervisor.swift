@@ -152,7 +152,7 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
         }
         guard shared.policy.allows(address) else {
             let reason = "the address is outside ingest.camera_networks"
-            return ended(CameraFailure(.address, reason), at: shared.world.now())
+            return ended(CameraFailure(.network, reason), at: shared.world.now())
         }
         open(address, url, attempt: attempt)
     }

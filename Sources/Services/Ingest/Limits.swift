@@ -28,6 +28,13 @@ package enum Limits {
     static let errorCharacters = 500
     /// What another process changes of the cameras is seen after this.
     static let directoryAge = Duration.seconds(1)
+    static let probesAtOnce = 4
+    /// After PLAY: a camera asked for nothing sends a keyframe each few seconds.
+    static let probeKeyframe = Duration.seconds(10)
+    /// After the first keyframe, while no second one comes.
+    static let probeWatch = Duration.seconds(5)
+    /// The same, where one came.
+    static let probeAtLeast = Duration.seconds(2)
     /// Of one file of cameras.
     package static let importLines = 5000
     package static let nameCharacters = 200

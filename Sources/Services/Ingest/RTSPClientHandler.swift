@@ -54,6 +54,12 @@ final class RTSPClientHandler: ChannelInboundHandler {
         self.now = now
     }
 
+    /// `none`, `basic` or `digest`.
+    var authentication: String { session.authentication }
+
+    /// The codec of the sound that the camera offers, taken or not.
+    var offeredAudio: String? { session.offeredAudio.map { $0.codec.encoding } }
+
     func channelActive(context: ChannelHandlerContext) {
         guard !isOver else { return context.close(promise: nil) }
         let now = now()

@@ -8,6 +8,8 @@ package import Primitives
 package struct CameraFailure: Error, Sendable, Equatable {
     package enum Kind: String, Sendable, CaseIterable {
         case address
+        /// Outside the networks in which cameras may be.
+        case network
         case refused
         case timeout
         case authentication
