@@ -198,7 +198,7 @@ func liveSeeds(_ target: FuzzTarget) -> [ByteBuffer] {
         }
         return [bytes]
     case .h26x, .h265, .rtp, .depacketizer, .h265Depacketizer, .sdp, .message, .client, .server,
-        .mp4, .token, .resp:
+        .mp4, .token, .resp, .csv:
         return []
     }
 }
