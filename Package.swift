@@ -65,6 +65,9 @@ let package = Package(
         floor("Protocols", "WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
         floor("Protocols", "RESP", [nioCore]),
         .systemLibrary(name: "CArgon2", path: "Sources/CSystem/CArgon2"),
+        .systemLibrary(
+            name: "CPQ", path: "Sources/CSystem/CPQ", pkgConfig: "libpq",
+            providers: [.apt(["libpq-dev"])]),
         // Floor 2
         .target(
             name: "CFFmpeg", path: "Sources/CSystem/CFFmpeg",
@@ -79,7 +82,7 @@ let package = Package(
             cSettings: [.define("_GNU_SOURCE")]),
         floor(
             "Infrastructure", "Database",
-            ["Primitives", .product(name: "GRDB", package: "GRDB.swift")]),
+            ["Primitives", "CPQ", .product(name: "GRDB", package: "GRDB.swift")]),
         floor("Infrastructure", "Decoding", ["CFFmpeg", "H26x", nioCore]),
         floor("Infrastructure", "Observability", ["Primitives", logging]),
         floor("Infrastructure", "Valkey", ["Primitives", "RESP", nioCore, nioPosix, crypto]),

@@ -64,7 +64,7 @@ enum House {
         "Ingest", "Recording", "Playback", "Live", "Quota", "Identity", "Layouts",
     ]
     static let shims: Set<String> = [
-        "CFFmpeg", "CStorage", "CNetwork", "COpenSSL", "CArgon2",
+        "CFFmpeg", "CStorage", "CNetwork", "COpenSSL", "CArgon2", "CPQ",
     ]
     private static let service =
         protocols.union(infrastructure).union(["Primitives", "Domain", "CStorage"])
@@ -88,8 +88,9 @@ enum House {
         "CNetwork": [],
         "COpenSSL": [],
         "CArgon2": [],
+        "CPQ": [],
         "JOSE": [],
-        "Database": protocols.union(["Primitives"]),
+        "Database": protocols.union(["Primitives", "CPQ"]),
         "Decoding": protocols.union(["Primitives", "CFFmpeg"]),
         "Valkey": protocols.union(["Primitives"]),
         "Observability": protocols.union(["Primitives"]),

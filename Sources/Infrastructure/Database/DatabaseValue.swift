@@ -68,12 +68,22 @@ package struct Statement: Hashable, Sendable {
 package struct StatementOutcome: Sendable {
     /// The rows of a SELECT or a RETURNING clause.
     package var rows: [Row]
-    /// How many rows it inserted, updated or deleted, cascades and triggers included.
+    /// How many rows it inserted, updated or deleted itself; what cascades took along is not counted.
     package var changes: Int
 
     package init(rows: [Row], changes: Int) {
         self.rows = rows
         self.changes = changes
+    }
+
+    /// Whether the statement did what it was expected to.
+    func meets(_ expectation: Statement.Expectation) -> Bool {
+        switch expectation {
+        case .anything: true
+        case .noRows: rows.isEmpty
+        case .someRows: !rows.isEmpty
+        case .changes(let expected): changes == expected
+        }
     }
 }
 

@@ -1,0 +1,67 @@
+// Where a PostgreSQL server is, as whom to speak to it, and how long to wait for it.
+// SPDX-License-Identifier: Apache-2.0
+import CPQ
+import Primitives
+
+/// A `postgresql://` address in the parts that libpq takes. It holds a password and is never printed.
+package struct PostgreSQLAddress: Sendable {
+    private let parameters: Redacted<[String: String]>
+
+    /// - Parameter url: `postgresql://user:password@host:port/database?sslmode=verify-full`; every
+    ///   parameter of libpq may follow (PostgreSQL's manual, "Connection Strings").
+    /// - Returns: `nil` where it is no such address.
+    package init?(parsing url: String) {
+        guard ["postgresql://", "postgres://"].contains(where: url.hasPrefix),
+            url.utf8.count <= 4096,
+            !url.utf8.contains(0), let options = PQconninfoParse(url, nil)
+        else { return nil }
+        defer { PQconninfoFree(options) }
+        var parameters: [String: String] = [:]
+        var next = options
+        while let keyword = next.pointee.keyword {
+            if let value = next.pointee.val {
+                parameters[String(cString: keyword)] = String(cString: value)
+            }
+            next += 1
+        }
+        self.parameters = Redacted(parameters)
+    }
+
+    /// The parameters with ours where the address says nothing, in two lists as libpq takes them.
+    func options(
+        readOnly: Bool, _ timeouts: PostgreSQLTimeouts
+    ) -> (keywords: [String], values: [String]) {
+        var all = [
+            "application_name": "marsad",
+            "connect_timeout": String(timeouts.connectSeconds),
+            // A peer that is gone without a word is noticed by the system.
+            "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
+            "tcp_user_timeout": String(timeouts.answerSeconds * 1000),
+        ].merging(parameters.reveal()) { $1 }
+        all["client_encoding"] = "UTF8"
+        all["options"] = [
+            all["options"], "-c default_transaction_read_only=\(readOnly ? "on" : "off")",
+            "-c statement_timeout=\(timeouts.statementSeconds * 1000)",
+            "-c lock_timeout=\(timeouts.lockSeconds * 1000)",
+            "-c idle_in_transaction_session_timeout=\(timeouts.statementSeconds * 1000)",
+            // An answer that came is on the disk (decision 0002), whatever the server's default.
+            "-c synchronous_commit=on",
+        ].compactMap { $0 }.joined(separator: " ")
+        let sorted = all.sorted { $0.key < $1.key }
+        return (sorted.map(\.key), sorted.map(\.value))
+    }
+}
+
+/// How long a connection waits, in whole seconds.
+package struct PostgreSQLTimeouts: Sendable {
+    /// For a connection, host by host; libpq takes 2 at least.
+    package var connectSeconds = 5
+    /// For another writer.
+    package var lockSeconds = 5
+    /// For one statement, after which the server ends it.
+    package var statementSeconds = 30
+    /// For any answer; a server that says nothing until then is taken for lost.
+    package var answerSeconds = 40
+
+    package init() {}
+}
