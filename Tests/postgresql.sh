@@ -26,11 +26,13 @@ as_owner() {
 # nor the lock.
 detached() {
     local descriptor
+    # By exec: a redirection of the call below would keep the old ones beside it.
+    exec >/dev/null 2>&1 </dev/null
     for descriptor in /proc/self/fd/*; do
         descriptor="${descriptor##*/}"
         if ((descriptor > 2 && descriptor != 255)); then eval "exec $descriptor>&-"; fi
     done
-    "$@" >/dev/null 2>&1 </dev/null
+    "$@"
 }
 
 start() {

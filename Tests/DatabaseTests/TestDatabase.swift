@@ -26,7 +26,13 @@ enum TestDatabase: String, CaseIterable, Sendable {
 
 /// A server of its own in a folder of its own, for PostgreSQL's own programs.
 final class PostgreSQLCluster: Sendable {
-    static let isInstalled = FileManager.default.fileExists(atPath: "/usr/lib/postgresql")
+    static let isInstalled = {
+        let folder = "/usr/lib/postgresql"
+        let versions = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return versions.contains {
+            FileManager.default.isExecutableFile(atPath: "\(folder)/\($0)/bin/initdb")
+        }
+    }()
     /// Said where the tests of a real server are left out.
     static let missing: Comment = "SKIPPED: PostgreSQL is not installed (scripts/bootstrap test)"
 

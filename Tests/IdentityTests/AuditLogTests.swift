@@ -13,10 +13,10 @@ import Testing
 
 /// An engine whose writes can be made to fail.
 final class FailingEngine: DatabaseEngine {
-    private let engine: SQLiteEngine
+    private let engine: any DatabaseEngine
     private let isFailing = Mutex(false)
 
-    init(_ engine: SQLiteEngine) { self.engine = engine }
+    init(_ engine: any DatabaseEngine) { self.engine = engine }
 
     var dialect: SQLDialect { engine.dialect }
     func fail(_ value: Bool) { isFailing.withLock { $0 = value } }
@@ -35,7 +35,7 @@ final class FailingEngine: DatabaseEngine {
     func close() async throws(DatabaseError) { try await engine.close() }
 }
 
-@Suite struct AuditLogTests {
+@Suite(.everyDatabase) struct AuditLogTests {
     private func event(_ number: Int, _ kind: AuditEvent.Kind = .viewStarted) -> AuditEvent {
         AuditEvent(
             kind, by: .program("test"), origin: RequestOrigin(address: "192.0.2.1"),

@@ -9,7 +9,7 @@ import Identity
 import Primitives
 import Testing
 
-@Suite struct AuditVerifierTests {
+@Suite(.everyDatabase) struct AuditVerifierTests {
     /// A log of 40 rows with a head at each tenth.
     private func withLog(_ body: (IdentityRig) async throws -> Void) async throws {
         try await IdentityRig.with { rig in

@@ -10,7 +10,7 @@ import JOSE
 import Primitives
 import Testing
 
-@Suite struct IAMWebhookTests {
+@Suite(.everyDatabase) struct IAMWebhookTests {
     private static let secret = "0123456789abcdef0123456789abcdef"
     private static let now = TestWorld.start.microseconds / 1_000_000
 

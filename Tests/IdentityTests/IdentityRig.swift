@@ -41,7 +41,7 @@ final class TestWorld: Sendable {
 final class IdentityRig: Sendable {
     let clock = TestWorld()
     let folder: URL
-    let engine: SQLiteEngine
+    let engine: any DatabaseEngine
     let pool: NIOThreadPool
     let registry = MetricsRegistry()
     let heads: AuditHeadFile
@@ -61,7 +61,7 @@ final class IdentityRig: Sendable {
     static let program = Caller.program("test")
 
     private init(
-        folder: URL, engine: SQLiteEngine, pool: NIOThreadPool, external: ExternalTokens?
+        folder: URL, engine: any DatabaseEngine, pool: NIOThreadPool, external: ExternalTokens?
     ) throws {
         self.folder = folder
         self.engine = engine
@@ -96,7 +96,7 @@ final class IdentityRig: Sendable {
             .appendingPathComponent("marsad-identity-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        let engine = try SQLiteEngine(path: folder.appendingPathComponent("m.sqlite").path)
+        let engine = try await TestDatabase.current.open(in: folder.path)
         try await Migrator(engine: engine).migrate(at: TestWorld.start)
         let pool = NIOThreadPool(numberOfThreads: 2)
         pool.start()

@@ -9,7 +9,7 @@ import Primitives
 import Synchronization
 import Testing
 
-@Suite struct LoginTests {
+@Suite(.everyDatabase) struct LoginTests {
     @Test("a user signs in, is known by its token, and sees its agency's cameras alone")
     func signIn() async throws {
         try await IdentityRig.with { rig in

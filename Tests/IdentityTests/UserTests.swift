@@ -8,7 +8,7 @@ import Primitives
 import Synchronization
 import Testing
 
-@Suite struct UserTests {
+@Suite(.everyDatabase) struct UserTests {
     private func administrator(_ rig: IdentityRig) async throws -> Caller {
         let first = try #require(try await rig.identity.makeFirstAdministrator(password: nil))
         let made = try #require(first.made)

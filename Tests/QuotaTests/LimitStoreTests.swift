@@ -8,7 +8,7 @@ import Primitives
 import Quota
 import Testing
 
-@Suite struct LimitStoreTests {
+@Suite(.everyDatabase) struct LimitStoreTests {
     private let folder = FileManager.default.temporaryDirectory
         .appendingPathComponent("marsad-limits-\(UUID().uuidString)")
 
@@ -16,7 +16,7 @@ import Testing
     func versions() async throws {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        let database = try SQLiteEngine(path: folder.path + "/test.sqlite")
+        let database = try await TestDatabase.current.open(in: folder.path)
         try await Migrator(engine: database).migrate(at: WallTime(microseconds: 1))
         let store = LimitStore(database: database)
         #expect(try await store.current() == nil)

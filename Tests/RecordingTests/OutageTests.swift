@@ -10,7 +10,7 @@ import Primitives
 import Recording
 import Testing
 
-@Suite struct OutageTests {
+@Suite(.everyDatabase) struct OutageTests {
     private static let mark = WallTime(microseconds: 1_748_736_000_000_000)
 
     private func starts(_ segments: [Segment]) -> [Double] {
@@ -168,17 +168,27 @@ import Testing
     @Test("a segment that the database refuses holds up no other, and its file stays")
     func refusedRow() async throws {
         let rig = try await RecordingRig(start: Self.mark, segmentDuration: .seconds(4))
-        try await rig.engine.execute(
-            Statement(
-                """
-                CREATE TRIGGER refuse BEFORE INSERT ON video_segments
-                WHEN NEW.sequence_number = 1 BEGIN SELECT RAISE(ABORT, 'refused'); END
-                """))
+        let (refuse, admit) =
+            switch rig.engine.dialect {
+            case .sqlite:
+                (
+                    """
+                    CREATE TRIGGER refuse BEFORE INSERT ON video_segments
+                    WHEN NEW.sequence_number = 1 BEGIN SELECT RAISE(ABORT, 'refused'); END
+                    """, "DROP TRIGGER refuse"
+                )
+            case .postgresql:
+                (
+                    "ALTER TABLE video_segments ADD CONSTRAINT refuse CHECK (sequence_number <> 1)",
+                    "ALTER TABLE video_segments DROP CONSTRAINT refuse"
+                )
+            }
+        try await rig.engine.execute(Statement(refuse))
         let units = TimedUnit.stream(
             0..<300, group: 25, start: Self.mark, sets: try TimedUnit.sets())
         try await rig.feed(units)
         #expect(starts(try await rig.finish()) == [0, 8])
-        try await rig.engine.execute(Statement("DROP TRIGGER refuse"))
+        try await rig.engine.execute(Statement(admit))
         let report = try await SegmentRepair(
             dataFolder: rig.folder.path, index: rig.index, shared: rig.shared
         ).run(at: Self.mark)

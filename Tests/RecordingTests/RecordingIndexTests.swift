@@ -1,4 +1,4 @@
-// The rows of recordings on SQLite: added once, found by range, removed in order.
+// The rows of recordings on every engine: added once, found by range, removed in order.
 // SPDX-License-Identifier: Apache-2.0
 
 import Database
@@ -8,7 +8,7 @@ import Recording
 import Testing
 
 /// The first step of a removal, as a program leaves it that ends before the second.
-func markForRemoval(_ id: String, in engine: SQLiteEngine) async throws {
+func markForRemoval(_ id: String, in engine: any DatabaseEngine) async throws {
     let marked = try await engine.execute(
         Statement(
             """
@@ -17,12 +17,12 @@ func markForRemoval(_ id: String, in engine: SQLiteEngine) async throws {
     #expect(marked == 1)
 }
 
-func rowCount(in engine: SQLiteEngine) async throws -> Int64? {
+func rowCount(in engine: any DatabaseEngine) async throws -> Int64? {
     try await engine.query(Statement("SELECT COUNT(*) AS n FROM video_segments")).first?
         .integer("n")
 }
 
-@Suite struct RecordingIndexTests {
+@Suite(.everyDatabase) struct RecordingIndexTests {
     private static func at(_ seconds: Int64) -> WallTime {
         WallTime(microseconds: 1_748_736_000_000_000 + seconds * 1_000_000)
     }
@@ -47,7 +47,7 @@ func rowCount(in engine: SQLiteEngine) async throws -> Int64? {
     }
 
     private func withIndex(
-        _ body: (RecordingIndex, SQLiteEngine) async throws -> Void
+        _ body: (RecordingIndex, any DatabaseEngine) async throws -> Void
     ) async throws {
         let folder = try TemporaryFolder()
         let engine = try await RecordingRig.database(in: folder)
@@ -148,7 +148,8 @@ func rowCount(in engine: SQLiteEngine) async throws -> Int64? {
                     INSERT INTO video_segments (id, session_id, camera_id, source, sequence_number,
                         start_time, end_time, duration_ms, size_bytes, storage_path,
                         storage_backend, copies, codec, created_at)
-                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)
+                    WITH RECURSIVE n (i) AS
+                        (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < 9000)
                     SELECT 'row-' || i, 'run', ?, 'METRO', i, ? + i / 2 * 10000000,
                         ? + i / 2 * 10000000 + 10000000, 10000, 1, 'p' || i, 'FILESYSTEM',
                         '{"FILESYSTEM":"WRITTEN"}', 'avc1', 0 FROM n

@@ -83,7 +83,7 @@ final class RecordingRig {
     let index: RecordingIndex
     let service: RecordingService
     let camera: Camera
-    let engine: SQLiteEngine
+    let engine: any DatabaseEngine
     private var recorder: NIOLoopBound<Recorder>
     private let loop: any EventLoop
 
@@ -121,8 +121,8 @@ final class RecordingRig {
         }.get()
     }
 
-    static func database(in folder: TemporaryFolder) async throws -> SQLiteEngine {
-        let engine = try SQLiteEngine(path: folder.path + "/marsad.sqlite")
+    static func database(in folder: TemporaryFolder) async throws -> any DatabaseEngine {
+        let engine = try await TestDatabase.current.open(in: folder.path)
         try await Migrator(engine: engine).migrate(at: WallTime(microseconds: 1))
         return engine
     }

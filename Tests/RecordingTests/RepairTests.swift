@@ -9,13 +9,13 @@ import Primitives
 import Recording
 import Testing
 
-@Suite struct RepairTests {
+@Suite(.everyDatabase) struct RepairTests {
     private static let start = WallTime(microseconds: 1_748_736_000_250_000)
 
     /// A second folder and database, as after a restart.
     private struct Bench {
         let folder: TemporaryFolder
-        let engine: SQLiteEngine
+        let engine: any DatabaseEngine
         let index: RecordingIndex
 
         init() async throws {

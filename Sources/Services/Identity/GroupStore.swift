@@ -101,14 +101,9 @@ package struct GroupStore: Sendable {
         ] + permissions(of: group)
     }
 
-    /// Without an expectation of one change: what a group takes along when it goes is counted too.
-    func delete(_ id: GroupID) -> [Statement] {
-        [
-            Statement(
-                "SELECT group_id FROM groups WHERE group_id = ?", [.text(id.rawValue)],
-                expecting: .someRows),
-            Statement("DELETE FROM groups WHERE group_id = ?", [.text(id.rawValue)]),
-        ]
+    func delete(_ id: GroupID) -> Statement {
+        Statement(
+            "DELETE FROM groups WHERE group_id = ?", [.text(id.rawValue)], expecting: .changes(1))
     }
 
     func addMember(

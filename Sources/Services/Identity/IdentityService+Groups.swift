@@ -65,7 +65,7 @@ extension IdentityService {
         let members = try await members(of: id)
         try await commit(
             AuditEvent(.groupDeleted, by: caller, details: Self.details(group)),
-            try await keepingAdministrator(groups.delete(id)), missing: .lastAdministrator)
+            try await keepingAdministrator([groups.delete(id)]), missing: .lastAdministrator)
         await rightsChanged(of: members)
     }
 

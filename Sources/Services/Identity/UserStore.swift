@@ -67,7 +67,7 @@ package struct UserStore: Sendable {
         if let text = filter.text {
             conditions.append(
                 "(login_id LIKE ? ESCAPE '!' OR LOWER(display_name) LIKE ? ESCAPE '!'"
-                    + " OR full_name_arabic LIKE ? ESCAPE '!')")
+                    + " OR LOWER(full_name_arabic) LIKE ? ESCAPE '!')")
             values += Array(repeating: .text(Self.pattern(text)), count: 3)
         }
         let condition = conditions.joined(separator: " AND ")
