@@ -36,7 +36,7 @@ struct AuditCommand: AsyncParsableCommand {
         func run() async throws {
             let configuration = try options.configuration()
             let folder = try await DataFolder.open(
-                configuration.text("data"), world: .system, exclusive: false)
+                configuration, world: .system, exclusive: false)
             let heads: AuditHeadFile
             do {
                 heads = try IdentityWiring.heads(folder, configuration)
@@ -116,7 +116,7 @@ struct AuditCommand: AsyncParsableCommand {
             }
             (question.oddFrom, question.oddTo, question.zoneHours) = (hours[0], hours[1], zone)
             let folder = try await DataFolder.open(
-                try options.configuration().text("data"), world: .system, exclusive: false)
+                try options.configuration(), world: .system, exclusive: false)
             if let user {
                 let loginID = try UserCommand.loginID(user)
                 let known = try await UserStore(database: folder.database).user(loginID)

@@ -102,7 +102,7 @@ struct CameraCommand: AsyncParsableCommand {
 
         func run() async throws {
             let folder = try await DataFolder.open(
-                try options.configuration().text("data"), world: .system, exclusive: false)
+                try options.configuration(), world: .system, exclusive: false)
             let lines = try await folder.cameras.all(.everything).map {
                 Line(
                     id: $0.id.rawValue, source: $0.source.rawValue, name: $0.name,
@@ -142,7 +142,7 @@ func withCameras(
     let configuration = try options.configuration()
     let world = World.system
     let folder = try await DataFolder.open(
-        configuration.text("data"), world: world, exclusive: false)
+        configuration, world: world, exclusive: false)
     let writer = NIOThreadPool(numberOfThreads: 1)
     writer.start()
     let audit: AuditLog

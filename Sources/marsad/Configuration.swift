@@ -104,6 +104,14 @@ struct ConfigurationKey: Sendable {
         number("live.transcodes", 4, 0...64),
         ConfigurationKey(
             name: "data", defaultValue: "data", allowed: "a folder", isValid: { !$0.isEmpty }),
+        ConfigurationKey(
+            name: "database.url", defaultValue: ConfiguredDatabase.embedded,
+            allowed: "sqlite: for a file in the data folder, or postgresql://user@host/database",
+            isValid: ConfiguredDatabase.isValid, isSecret: true),
+        ConfigurationKey(
+            name: "database.migration_url", defaultValue: "",
+            allowed: "postgresql://… of the tables' owner, who migrates in the service's stead",
+            isValid: { $0.isEmpty || ConfiguredDatabase.isValid($0) }, isSecret: true),
         networks("ingest.camera_networks", "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8"),
         number("recording.segment_seconds", 300, 2...3600),
         number("recording.sync_seconds", 5, 1...60),

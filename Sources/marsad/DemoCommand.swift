@@ -57,7 +57,7 @@ struct Demo: AsyncParsableCommand {
         let count = try wantedCameras(environment["MARSAD_DEMO_CAMERAS"])
         let world = World.system
         let folder = try await DataFolder.open(
-            configuration.text("data"), world: world, exclusive: true)
+            configuration, world: world, exclusive: true)
         complain("drawing the scenes of \(min(count, 9)) cameras (once; they are kept) …")
         let settings = SceneLibrary.Settings(cameras: count)
         let scenes = folder.path + "/scenes"

@@ -109,7 +109,7 @@ func withIdentity(
     let configuration = try options.configuration()
     let world = World.system
     let folder = try await DataFolder.open(
-        configuration.text("data"), world: world, exclusive: false)
+        configuration, world: world, exclusive: false)
     let wiring = try IdentityWiring(
         folder: folder, configuration: configuration, world: world, registry: MetricsRegistry())
     do {

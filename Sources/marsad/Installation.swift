@@ -23,13 +23,15 @@ import ServiceLifecycle
 /// A data folder, opened: its lock, its key and its database.
 struct DataFolder {
     let path: String
-    let database: SQLiteEngine
+    let database: any DatabaseEngine
     let instanceKey: [UInt8]
     let cameras: CameraStore
 
     /// - Parameter exclusive: whether this process is to be the folder's server.
-    static func open(_ path: String, world: World, exclusive: Bool) async throws -> DataFolder {
-        let path = URL(fileURLWithPath: path).standardizedFileURL.path
+    static func open(
+        _ configuration: Configuration, world: World, exclusive: Bool
+    ) async throws -> DataFolder {
+        let path = URL(fileURLWithPath: configuration.text("data")).standardizedFileURL.path
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true,
@@ -39,11 +41,12 @@ struct DataFolder {
                 description: "data is \"\(path)\"; allowed: a folder that can be written")
         }
         if exclusive { try lock(path) }
-        let database: SQLiteEngine
+        FileModes.close(path, database: path + "/marsad.sqlite")
+        let database: any DatabaseEngine
         do {
-            database = try await openDatabase(in: path, world: world)
+            database = try await ConfiguredDatabase.open(configuration, in: path, world: world)
         } catch DatabaseError.full where SpaceReserve(dataFolder: path).release() {
-            database = try await openDatabase(in: path, world: world)
+            database = try await ConfiguredDatabase.open(configuration, in: path, world: world)
         }
         let key = try instanceKey(path + "/instance.key", world: world)
         return DataFolder(
@@ -68,14 +71,6 @@ struct DataFolder {
         } commit: { event, statements throws(DatabaseError) in
             try await audit.commit(event, with: statements)
         }
-    }
-
-    private static func openDatabase(in path: String, world: World) async throws -> SQLiteEngine {
-        let file = path + "/marsad.sqlite"
-        FileModes.close(path, database: file)
-        let database = try SQLiteEngine(path: file)
-        try await Migrator(engine: database).migrate(at: world.wallTime())
-        return database
     }
 
     /// Held until the process ends; the descriptor is meant to stay open.

@@ -15,6 +15,7 @@ struct Marsad: AsyncParsableCommand {
             Serve.self, Demo.self, CameraCommand.self, UserCommand.self, TokenCommand.self,
             AuditCommand.self, Simulate.self, Bench.self, Repair.self, CheckRecordings.self,
             OpenAPICommand.self,
+            Migrate.self,
         ])
 
     /// Exit codes of the contract: 0 done, 1 failed, 2 wrong usage or configuration, 3 verified and

@@ -24,7 +24,7 @@ struct Repair: AsyncParsableCommand {
     func run() async throws {
         let world = World.system
         let folder = try await DataFolder.open(
-            try options.configuration().text("data"), world: world, exclusive: true)
+            try options.configuration(), world: world, exclusive: true)
         let report = try await SegmentRepair(
             dataFolder: folder.path, index: RecordingIndex(database: folder.database),
             isDryRun: dryRun

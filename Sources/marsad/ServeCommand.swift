@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Database
 import Domain
 import Foundation
 import Glibc
@@ -110,6 +111,11 @@ func runServer(
     let logger = Logger(label: "marsad") { _ in
         JSONLogHandler(level: level, sink: sink, now: world.wallTime)
     }
+    for table in try await ServiceRole.changeableTables(in: folder.database) {
+        logger.warning(
+            "the database's role may change what is only to be added to",
+            metadata: ["event": "role_may_change", "table": "\(table)"])
+    }
     let installation: Installation
     do {
         installation = try await Installation(
@@ -160,7 +166,7 @@ struct Serve: AsyncParsableCommand {
         if options.printConfig { return print(configuration.printed) }
         let world = World.system
         let folder = try await DataFolder.open(
-            configuration.text("data"), world: world, exclusive: true)
+            configuration, world: world, exclusive: true)
         try await runServer(
             configuration, folder: folder, world: world, demonstration: nil, json: options.json)
     }

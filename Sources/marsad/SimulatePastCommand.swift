@@ -33,7 +33,7 @@ extension Simulate {
             }
             let configuration = try options.configuration()
             let folder = try await DataFolder.open(
-                configuration.text("data"), world: .system, exclusive: true)
+                configuration, world: .system, exclusive: true)
             let cameras = try await folder.cameras.all(.everything)
             guard !cameras.isEmpty else {
                 throw ConfigurationError(description: "data: \(folder.path) has no cameras yet")

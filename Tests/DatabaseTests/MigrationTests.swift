@@ -37,6 +37,8 @@ import Testing
         let folder = try TemporaryFolder()
         let engine = try await open(folder)
         let migrator = Migrator(engine: engine)
+        let missing = DatabaseError.schemaTooOld(found: 0, known: Schema.migrations.count)
+        await #expect(throws: missing) { try await migrator.check() }
         let known = Schema.migrations.map(\.number)
         #expect(try await migrator.migrate(at: Self.now) == known)
         #expect(try await migrator.migrate(at: Self.now) == [])

@@ -32,7 +32,7 @@ import Testing
             retentionDays: 30, createdAt: WallTime(microseconds: createdAt))
     }
 
-    private func addFolder(_ id: String, to engine: SQLiteEngine) async throws {
+    private func addFolder(_ id: String, to engine: any DatabaseEngine) async throws {
         try await engine.execute(
             Statement(
                 """

@@ -36,7 +36,7 @@ package struct Migrator: Sendable {
     @discardableResult
     package func migrate(at now: WallTime) async throws(DatabaseError) -> [Int] {
         // The service's own role may not create tables, not even those that are there.
-        if let applied = try? await verifiedCount(), applied == migrations.count { return [] }
+        if try await verifiedCount() == migrations.count { return [] }
         let integer = engine.dialect == .sqlite ? "INTEGER" : "BIGINT"
         try await engine.execute(
             Statement(
@@ -74,6 +74,13 @@ package struct Migrator: Sendable {
 
     /// How many steps are applied; throws when they are not a beginning of this program's list.
     private func verifiedCount() async throws(DatabaseError) -> Int {
+        let find =
+            switch engine.dialect {
+            case .sqlite: "SELECT 1 AS one FROM sqlite_master WHERE name = 'schema_migrations'"
+            case .postgresql:
+                "SELECT 1 AS one WHERE to_regclass('schema_migrations') IS NOT NULL"
+            }
+        guard try await !engine.query(Statement(find)).isEmpty else { return 0 }
         let rows = try await engine.query(
             Statement("SELECT number, name FROM schema_migrations ORDER BY number"))
         for (index, row) in rows.enumerated() {

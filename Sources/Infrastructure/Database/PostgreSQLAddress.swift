@@ -44,8 +44,6 @@ package struct PostgreSQLAddress: Sendable {
             "-c statement_timeout=\(timeouts.statementSeconds * 1000)",
             "-c lock_timeout=\(timeouts.lockSeconds * 1000)",
             "-c idle_in_transaction_session_timeout=\(timeouts.statementSeconds * 1000)",
-            // An answer that came is on the disk (decision 0002), whatever the server's default.
-            "-c synchronous_commit=on",
         ].compactMap { $0 }.joined(separator: " ")
         let sorted = all.sorted { $0.key < $1.key }
         return (sorted.map(\.key), sorted.map(\.value))

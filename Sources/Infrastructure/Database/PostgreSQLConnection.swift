@@ -34,6 +34,7 @@ actor PostgreSQLConnection {
     private var prepared: [PostgreSQLStatementKey: String] = [:]
     private var preparedCount = 0
     private var forgetsPrepared = false
+    private var isClosing = false
     private var onIdle: [CheckedContinuation<Void, Never>] = []
 
     init(_ address: PostgreSQLAddress, _ timeouts: PostgreSQLTimeouts, isReadOnly: Bool) {
@@ -76,6 +77,7 @@ actor PostgreSQLConnection {
 
     /// Waits for what is under way, then refuses everything.
     func close() async {
+        isClosing = true
         if !pipeline.isEmpty { await withCheckedContinuation { onIdle.append($0) } }
         state = .closed
     }
@@ -83,6 +85,7 @@ actor PostgreSQLConnection {
     // MARK: Connecting
 
     private func connected() throws(DatabaseError) -> PostgreSQLLink {
+        guard !isClosing else { throw .unavailable("the database is closed") }
         switch state {
         case .connected(let link): return link
         case .closed: throw .unavailable("the database is closed")
