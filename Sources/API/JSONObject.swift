@@ -5,6 +5,7 @@ package import Domain
 import Foundation
 package import NIOCore
 import NIOFoundationCompat
+import Primitives
 
 /// How deep arrays and objects of a JSON text lie in one another: found on the bytes, before a parser
 /// follows them. Of a text that is no JSON, at least what a parser would meet before it sees that.
@@ -80,7 +81,7 @@ package struct JSONObject {
 
     private init(_ object: [String: Any], allowing keys: Set<String>) throws(MarsadError) {
         for key in object.keys.sorted() where !keys.contains(key) {
-            throw MarsadError(.invalidRequest, details: ["unknown_key": String(key.prefix(64))])
+            throw MarsadError(.invalidRequest, details: ["unknown_key": "\(ShownName(key))"])
         }
         values = object
     }

@@ -307,7 +307,8 @@ struct Configuration {
                 Self.distance($0, name) < Self.distance($1, name)
             }
             throw ConfigurationError(
-                description: "\(origin): unknown key \(name); did you mean \(nearest ?? "")?")
+                description:
+                    "\(origin): unknown key \(ShownName(name)); did you mean \(nearest ?? "")?")
         }
         guard key.isValid(value) else {
             throw ConfigurationError(

@@ -11,6 +11,7 @@ import Live
 import Logging
 import NIOCore
 import Observability
+import Primitives
 
 /// The flags that every command with a data folder takes.
 struct FolderOptions: ParsableArguments {
@@ -29,7 +30,8 @@ struct FolderOptions: ParsableArguments {
         var flags = given
         for setting in settings {
             guard let equals = setting.firstIndex(of: "=") else {
-                throw ConfigurationError(description: "--set \(setting): expected key=value")
+                throw ConfigurationError(
+                    description: "--set \(ShownName(setting)): expected key=value")
             }
             flags[String(setting[..<equals])] = String(setting[setting.index(after: equals)...])
         }
@@ -105,6 +107,7 @@ func runServer(
     _ configuration: Configuration, folder: DataFolder, world: World,
     demonstration: Demonstration?, json: Bool
 ) async throws {
+    CoreFiles.leaveNone()
     // With --json stdout carries the ready line, so logs go beside it, to stderr.
     let sink = LogSink(descriptor: json ? 2 : 1)
     let level = Logger.Level(rawValue: configuration.text("log.level")) ?? .info

@@ -35,7 +35,7 @@ struct Query {
         for (name, value) in request.uri.queryParameters {
             guard let parameter = parameters.first(where: { $0.name == name }) else {
                 throw MarsadError(
-                    .invalidRequest, details: ["unknown_parameter": String(name.prefix(64))])
+                    .invalidRequest, details: ["unknown_parameter": "\(ShownName(name))"])
             }
             guard seen.insert(parameter.name).inserted else {
                 throw MarsadError(
