@@ -208,12 +208,12 @@ async def check_disabled(demo, admin, cameras, check):
         try:
             for each in (holding, other):
                 await each.open(demo)
-            since = time.monotonic()
             if how == "the command":
-                since = await asyncio.to_thread(disable, demo, login)
+                change = (disable, demo, login)
             else:
-                await asyncio.to_thread(demo.ask, "PATCH", f"/api/v1/iam/users/{user}/status",
-                                        {"status": "DISABLED"}, admin)
+                change = (demo.ask, "PATCH", f"/api/v1/iam/users/{user}/status",
+                          {"status": "DISABLED"}, admin)
+            _, since = await answered(*change)
             report(check, f"disabled by {how}", await holding.last_signs(since))
             check(holding.code == 4401, "the socket hears 4401", str(holding.code))
             signs = await other.last_signs(since)
@@ -224,11 +224,18 @@ async def check_disabled(demo, admin, cameras, check):
             await other.close()
 
 
+async def answered(change, *arguments):
+    """What a change answered, and when: until then it waits for the disk, and may still fail."""
+    begun = time.monotonic()
+    answer = await asyncio.to_thread(change, *arguments)
+    since = time.monotonic()
+    print(f"     answered after {since - begun:.3f} s", flush=True)
+    return answer, since
+
+
 def disable(demo, login):
     subprocess.run([demo.command[0], "user", "disable", login, "--data", demo.data], check=True,
                    capture_output=True, timeout=60)
-    # The command has ended: from here on the server may take its second.
-    return time.monotonic()
 
 
 async def check_rights(demo, admin, cameras, check):
@@ -277,8 +284,7 @@ async def check_rights(demo, admin, cameras, check):
         holding = Holding(demo, login, cameras)
         await holding.open(demo)
         try:
-            since = time.monotonic()
-            status = await asyncio.to_thread(change)
+            status, since = await answered(change)
             check(status in (200, 204), f"{sentence}: the change is taken", str(status))
             signs = await holding.last_signs(since)
             report(check, sentence, signs, names)
@@ -293,9 +299,8 @@ async def check_rights(demo, admin, cameras, check):
     holding = Holding(demo, "guest", cameras)
     await holding.open(demo)
     try:
-        since = time.monotonic()
         for camera in cameras:
-            status, _ = await asyncio.to_thread(
+            (status, _), since = await answered(
                 demo.ask, "DELETE", f"/api/v1/cameras/{camera}", None, admin)
             check(status == 204, "a camera is removed", str(status))
         report(check, "removed cameras", await holding.last_signs(since), watched | played)
