@@ -8,12 +8,14 @@ operation (12 by default), MARSAD_CONTRACT_SEED which ones, MARSAD_TEST_DATABASE
 the server keeps what it knows. Prints one line a check and "N passed, N failed"; exits 1 on failure.
 """
 import argparse
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.dirname(__file__))
@@ -35,15 +37,22 @@ def validate(server, folder, check):
     check(json.loads(printed) == told, "`marsad openapi` prints the same one")
 
 
-def explore(server, check, who, token, folder, *arguments):
-    """Schemathesis, all checks: as somebody, or as nobody."""
-    environment = {**os.environ, "MARSAD_TOKEN": token or "", "PYTHONPATH": HERE,
-                   "SCHEMATHESIS_HOOKS": "contract_hooks", "PYTHONDONTWRITEBYTECODE": "1"}
+def explore(server, check, who, tokens, folder, *arguments, cameras=None):
+    """Schemathesis, all checks: by somebody's tokens, each of its security scheme, or without any.
+
+    `cameras`: which camera is asked about, by a part of the path.
+    """
+    environment = {**os.environ, "PYTHONPATH": HERE, "SCHEMATHESIS_HOOKS": "contract_hooks",
+                   "PYTHONDONTWRITEBYTECODE": "1"}
     configuration = os.path.join(folder, "schemathesis.toml")
     with open(os.path.join(HERE, "contract.toml")) as common, open(configuration, "w") as own:
         own.write(common.read())
-        if token:
-            own.write('\n[auth.openapi.bearer]\nbearer = "${MARSAD_TOKEN}"\n')
+        for scheme, token in tokens.items():
+            environment[f"MARSAD_{scheme.upper()}"] = token
+            own.write(f'\n[auth.openapi.{scheme}]\nbearer = "${{MARSAD_{scheme.upper()}}}"\n')
+        for part, camera in (cameras or {}).items():
+            own.write(f'\n[[operations]]\ninclude-path-regex = "{part}"\n'
+                      f'parameters = {{ "path.id" = "{camera}" }}\n')
     command = [
         os.path.join(os.path.dirname(sys.executable), "schemathesis"), "--config-file", configuration,
         "run", f"http://127.0.0.1:{server.port}/openapi.json", "--checks", "all", "--seed", SEED,
@@ -58,17 +67,48 @@ def explore(server, check, who, token, folder, *arguments):
     print("    ", *summary, flush=True)
 
 
+@contextlib.contextmanager
+def seat(server, token):
+    """A reservation that is kept, and a camera that publishes: their tokens, and their cameras."""
+    held = server.ask("POST", "/api/v1/stream/reserve", {"camera_id": server.metro}, token)[2]
+    made = server.ask("POST", "/api/v1/cameras", {
+        "name": "Drone", "source": "METRO", "origin": "WHIP"}, token)[2]
+    ended = threading.Event()
+
+    def keep():
+        while not ended.wait(5):
+            server.ask("POST", f"/api/v1/stream/heartbeat/{held['reservation_id']}", token=token)
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    try:
+        yield ({"bearer": token, "reservation": held["token"], "publishing": made["token"]},
+               {"/live/": server.metro, "/ingest/": made["camera"]["id"]})
+    finally:
+        ended.set()
+        keeper.join()
+
+
 def check_all(marsad, folder, check):
     with simulated_cameras(marsad, folder, 2) as rtsp:
         server = AgencyServer(marsad, folder, rtsp)
         try:
             check(server.wait_for_pictures(), "both cameras deliver")
             validate(server, folder, check)
+            # Before made-up passwords let everybody at this address wait; and long enough for a long run.
+            admin, operator = (
+                server.command("token", "issue", "--user", login, "--ttl", "8h").stdout.strip()
+                for login in ("admin", "amina"))
+            leaver = server.token("basma")
             leave = ["--exclude-operation-id", "sign_out"]
-            explore(server, check, "nobody", None, folder)
-            explore(server, check, "an operator", server.token("amina"), folder, *leave)
-            explore(server, check, "an administrator", server.token("admin"), folder, *leave)
-            explore(server, check, "who signs out", server.token("basma"), folder,
+            explore(server, check, "nobody", {}, folder)
+            explore(server, check, "an operator", {"bearer": operator}, folder, *leave)
+            with seat(server, admin) as (tokens, cameras):
+                explore(server, check, "who watches and who publishes", tokens, folder,
+                        "--include-path-regex", "/(live|ingest)/", cameras=cameras)
+            # Last of those: it removes what it finds.
+            explore(server, check, "an administrator", {"bearer": admin}, folder, *leave)
+            explore(server, check, "who signs out", {"bearer": leaver}, folder,
                     "--include-operation-id", "sign_out")
             check(server.ask("GET", "/health")[0] == 200, "the server is still there")
         finally:

@@ -214,6 +214,8 @@ def check_headers(server, check):
     check(status == 405 and headers["allow"] == "GET, HEAD, POST", "a wrong method is a 405 with Allow")
     status, headers, _ = Connection(server).request("PROPFIND", "/api/v1/cameras")
     check(status == 405 and headers["allow"] == "GET, HEAD, POST", "so is one of another protocol")
+    status, _, body = Connection(server).request("GET", "/api/v1/playback/playlist/x.m3u8?token=%00")
+    check(status in (401, 404), "a link's token of any bytes is no signature", f"{status} {body}")
     _, _, body = Connection(server).request("GET", "/metrics")
     check(b"PROPFIND" not in body, "which makes no line of its own in the metrics")
     status, _, body = Connection(server).request("GET", "/health", host="evil.example")

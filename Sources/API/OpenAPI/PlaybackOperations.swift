@@ -41,7 +41,7 @@ extension Operation {
         .cameraNotFound, .sourceForbidden, .invalidTimeRange,
     ]
     /// A link without one is refused as any other that is not signed.
-    private static let token = Parameter("token", .prose())
+    private static let token = Parameter("token", .text())
 }
 
 extension PrepareRequest {

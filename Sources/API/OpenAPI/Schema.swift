@@ -150,16 +150,13 @@ package struct Schema: Hashable, Sendable {
                 return known.joined(separator: ", ")
             }
             let length = range("minLength", "maxLength")
-            guard !text.contains("\0"),
-                isParsed || length.contains(text.unicodeScalars.count)
+            let isProse = keywords["pattern"] == .text(Self.prosePattern)
+            guard isProse || keywords["pattern"] == nil else { return nil }
+            guard length.contains(text.unicodeScalars.count), !isProse || !text.contains("\0")
             else { return "\(length.text) characters" }
         default: break
         }
         return nil
-    }
-
-    private var isParsed: Bool {
-        keywords["pattern"].map { $0 != .text(Self.prosePattern) } ?? false
     }
 
     private func range(_ lower: String, _ upper: String) -> ClosedRange<Int> {
