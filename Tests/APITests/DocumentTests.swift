@@ -26,7 +26,16 @@ private let covered: Set<String> = [
     // Cameras
     "GET /api/v1/cameras", "POST /api/v1/cameras", "GET /api/v1/cameras/{id}",
     "PUT /api/v1/cameras/{id}", "DELETE /api/v1/cameras/{id}",
-    "GET /api/v1/cameras/{id}/snapshot.jpg",
+    "GET /api/v1/cameras/{id}/snapshot.jpg", "POST /api/v1/cameras/import",
+    "POST /api/v1/cameras/probe",
+    // Folders, for what the contract calls groups of cameras
+    "GET /api/v1/folders", "POST /api/v1/folders", "GET /api/v1/folders/{source}/{folder}",
+    "PUT /api/v1/folders/{source}/{folder}", "DELETE /api/v1/folders/{source}/{folder}",
+    // Layouts
+    "GET /api/v1/layouts", "POST /api/v1/layouts", "GET /api/v1/layouts/{id}",
+    "PUT /api/v1/layouts/{id}", "DELETE /api/v1/layouts/{id}",
+    // Storage administration
+    "GET /api/v1/admin/limits", "PUT /api/v1/admin/limits",
     // Playback
     "POST /api/v1/playback/prepare", "GET /api/v1/playback/status/{session}",
     "GET /api/v1/playback/playlist/{name}", "GET /api/v1/playback/segment/{session}/{name}",
