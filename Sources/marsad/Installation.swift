@@ -144,7 +144,7 @@ struct Installation: Service {
         for pool in [spool, readers, decoders, resolver] { pool.start() }
         hub = UpdatesHub(
             world: world, registry: registry,
-            eventLoops: Array(MultiThreadedEventLoopGroup.singleton.makeIterator()),
+            eventLoops: Array(ConnectionLoops.shared.makeIterator()),
             isRevoked: people.identity.revocations.isRevoked)
         let segmentDuration = Duration.seconds(configuration.number("recording.segment_seconds"))
         let shared = RecordingShared(
