@@ -83,7 +83,11 @@ extension Routes {
     ) async throws -> Response {
         let body = try await body(of: request, allowing: CameraDefinition.Fields.schema.keys)
         var fields = try CameraDefinition.Fields(body)
-        let before = try await camera(context.cameraID(), for: context.caller.visibility)
+        // Not from the directory, which may be a second old: what was read is what is changed.
+        guard
+            let before = try await services.cameras.camera(
+                context.cameraID(), context.caller.visibility)
+        else { throw MarsadError(.cameraNotFound) }
         fields.subAddress = fields.subAddress ?? before.subAddress
         fields.externalID = fields.externalID ?? before.externalID
         let wanted = try CameraDefinition(fields)

@@ -35,6 +35,9 @@ extension Routes {
     func folders(_ group: RouteGroup) {
         group.get("", .permission(.viewCamera), .listFolders) { request, context in
             let source = Query(request)["source"]
+            if let source, Source(source) == nil {
+                throw MarsadError(.invalidRequest, details: ["parameter": "source"])
+            }
             let found = try await services.administration.folders.all(context.caller.visibility)
                 .filter {
                     source == nil || source == $0.source.rawValue
@@ -56,7 +59,8 @@ extension Routes {
                 folder(context), name: name, nameArabic: nameArabic, by: context.caller)
             return try jsonResponse(FolderBody(folder))
         }
-        group.delete(":source/:folder", .permission(.administerCameras), .removeFolder) { _, context in
+        group.delete(":source/:folder", .permission(.administerCameras), .removeFolder) {
+            _, context in
             try await services.administration.remove(folder(context), by: context.caller)
             return Response(status: .noContent)
         }

@@ -50,13 +50,16 @@ extension LayoutDefinition {
         }
         let most = GridType.eightByEight.cells
         var cameras: [Int: CameraID] = [:]
-        for object in try body.objects("cameras", upTo: most, allowing: LayoutBody.Cell.schema.keys) ?? []
+        for object in try body.objects("cameras", upTo: most, allowing: LayoutBody.Cell.schema.keys)
+            ?? []
         {
-            guard let cell = try object.integer("cell", in: 0...grid.cells - 1),
-                cameras[cell] == nil
-            else {
+            guard let cell = try object.integer("cell", in: 0...most - 1) else {
+                throw MarsadError(.invalidRequest, details: ["key": "cell", "reason": "required"])
+            }
+            guard cell < grid.cells, cameras[cell] == nil else {
                 throw MarsadError(
-                    .invalidRequest, details: ["key": "cell", "reason": "required, each once"])
+                    .unprocessable,
+                    details: ["key": "cell", "allowed": "0…\(grid.cells - 1), each once"])
             }
             let text = try object.requiredText("camera_id")
             guard let id = CameraID(text) else { throw MarsadError(.cameraNotFound) }

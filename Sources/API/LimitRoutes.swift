@@ -61,12 +61,14 @@ extension Routes {
         else { throw MarsadError(.invalidRequest, details: ["key": "sources"]) }
         var limits = SeatLimits(total: try body.integer("total", in: SeatLimits.range))
         for object in objects {
-            guard let source = Source(try object.requiredText("source")),
-                limits.agencies[source] == nil
-            else {
+            guard let source = Source(try object.requiredText("source")) else {
                 throw MarsadError(
                     .invalidRequest,
-                    details: ["key": "source", "allowed": "A–Z, 0–9 and _, up to 32, each once"])
+                    details: ["key": "source", "allowed": "A–Z, 0–9 and _, up to 32"])
+            }
+            guard limits.agencies[source] == nil else {
+                throw MarsadError(
+                    .unprocessable, details: ["key": "source", "reason": "each once"])
             }
             func name(_ key: String) throws(MarsadError) -> String? {
                 guard let text = try object.text(key) else { return nil }

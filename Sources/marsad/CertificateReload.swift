@@ -33,11 +33,13 @@ extension Installation {
         }
     }
 
-    /// Reads at SIGHUP what can be read anew while the server runs.
+    /// Reads at SIGHUP what can be read anew while the server runs. Without such a thing the signal is
+    /// what it always is: the terminal is gone.
     func followSignals() async {
+        guard let certificate else { return }
         for await _ in await UnixSignalsSequence(trapping: .sighup) {
             logger.info("asked to read anew", metadata: ["event": "reload"])
-            certificate?.reload()
+            certificate.reload()
         }
     }
 }

@@ -141,7 +141,9 @@ struct Installation: Service {
         decoders = NIOThreadPool(numberOfThreads: 1)
         // Of its own: a dead name server holds its threads for tens of seconds.
         let resolver = NIOThreadPool(numberOfThreads: 4)
-        for pool in [spool, readers, decoders, resolver] { pool.start() }
+        // For names that somebody tries: a dead name server must not hold up the cameras.
+        let lookUps = NIOThreadPool(numberOfThreads: 2)
+        for pool in [spool, readers, decoders, resolver, lookUps] { pool.start() }
         hub = UpdatesHub(
             world: world, registry: registry,
             eventLoops: Array(ConnectionLoops.shared.makeIterator()),
@@ -216,7 +218,7 @@ struct Installation: Service {
         }
         probe = CameraProbe(
             world: world, policy: NetworkPolicy(blocks: networks), group: group,
-            resolver: resolver)
+            resolver: lookUps)
         let node = InProcessNode(
             ingest: ingest, recording: recording, shared: shared, dataFolder: folder.path,
             readers: readers, live: live)
@@ -359,6 +361,10 @@ struct Installation: Service {
         while !Task.isCancelled {
             if let cameras = try? await folder.cameras.all(.everything) {
                 let changed = cameras.filter { assigned[$0.id] != $0 }
+                // Another process changed them: who is asked anew must not hear what was before.
+                if cameras.count != assigned.count || !changed.isEmpty {
+                    folder.cameras.changes.note()
+                }
                 await assign(changed)
                 for camera in changed {
                     guard assigned.updateValue(camera, forKey: camera.id) != nil else { continue }

@@ -25,7 +25,9 @@ struct Migrate: AsyncParsableCommand {
         let path = configuration.text("data")
         if !check {
             try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true)
+                atPath: path, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+            FileModes.close(path, database: path + "/marsad.sqlite")
         }
         let database = try ConfiguredDatabase.migrating(configuration, in: path)
         if let grant {

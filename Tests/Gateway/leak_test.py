@@ -142,6 +142,7 @@ def check_playback(server, listener, admin, check):
     answers = [listener.ask("GET", f"/api/v1/playback/status/{identity}")
                for identity in (session["session_id"], NOBODY)]
     check([a[:2] for a in answers] == [(404, "NOT_FOUND")] * 2, "another's session is none", str(answers))
+    until(60, lambda: prepare(server.metro, listener.ask, None)[0] == 200)
     own = prepare(server.metro, listener.ask, None)[2]
     link = session["playlist_url"].partition("?")[0]
     token = own["playlist_url"].partition("token=")[2]

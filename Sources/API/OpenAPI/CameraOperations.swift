@@ -31,15 +31,19 @@ extension Operation {
         notes: "A camera of origin WHIP publishes by itself: where to and with which token is said "
             + "in this answer only.",
         body: .json(CameraDefinition.Fields.schema.adding(["origin": CameraBody.origin.optional])),
-        answers: [.created(AddedCameraBody.schema)], errors: [.sourceForbidden])
+        answers: [.created(AddedCameraBody.schema)],
+        errors: [.sourceForbidden, .alreadyExists, .unprocessable])
 
     static let importCameras = Operation(
         "import_cameras", .cameras, "Adds and changes cameras from a file",
-        notes: "Each line is taken or refused for itself; the same file again changes nothing.",
+        notes:
+            "Each line is taken or refused for itself, also one that is no object; the same file "
+            + "again changes nothing. Keys of an object, and columns of CSV: "
+            + CameraSheet.Column.allCases.map(\.rawValue).joined(separator: ", ") + ".",
         query: [Parameter("dry_run", .flag)],
         body: .init(
             type: JSONType.plain,
-            schema: .list(CameraSheet.lineSchema, upTo: Limits.importLines),
+            schema: .list(.anything, upTo: Limits.importLines),
             alternatives: ["text/csv": .prose()]),
         answers: [.json(ImportBody.schema)])
 
@@ -51,7 +55,10 @@ extension Operation {
         "change_camera", .cameras, "Changes a camera",
         notes: "Addresses that are left out stay as they are.", path: ["id": .identifier],
         body: .json(CameraDefinition.Fields.schema), answers: [.json(CameraBody.schema)],
-        errors: [.cameraNotFound, .sourceForbidden])
+
+        errors: [
+            .cameraNotFound, .sourceForbidden, .conflict, .alreadyExists, .unprocessable,
+        ])
 
     static let removeCamera = Operation(
         "remove_camera", .cameras, "Removes a camera; its recordings stay until they expire",
@@ -89,7 +96,8 @@ extension CameraBody {
         "Camera",
         [
             "id": .identifier, "name": .text(), "name_ar": .text(), "source": .source,
-            "folder_id": .folder.optional, "status": .choice(statuses), "supports_ptz": .flag,
+            "folder_id": .folder.optional, "external_id": .text().optional,
+            "status": .choice(statuses), "supports_ptz": .flag,
             "recording": .flag, "origin": origin, "resolution": .text().optional,
             "codec": .text().optional, "bitrate_kbps": .count, "last_seen": .time.optional,
             "last_error": .text().optional, "created_at": .time, "updated_at": .time,
@@ -127,21 +135,6 @@ extension SubStreamBody {
         [
             "status": .choice(StreamStatus.allCases), "last_error": .text().optional,
             "bitrate_kbps": .count, "resolution": .text().optional,
-        ])
-}
-
-extension CameraSheet {
-    /// A line of a file; an empty text is that the camera has none.
-    static let lineSchema = Schema.object(
-        "CameraLine",
-        [
-            "id": .identifier.optional, "name": .prose(0...Bounds.cameraName).optional,
-            "name_ar": .cameraNameArabic.optional, "source": .source.optional,
-            "folder_id": .text().optional, "external_id": .text().optional,
-            "rtsp_url": CameraDefinition.Fields.addressSchema.optional,
-            "sub_rtsp_url": .text().optional, "has_audio": .flag.optional,
-            "recording": .flag.optional,
-            "retention_days": .integer(Bounds.retentionDays).optional,
         ])
 }
 

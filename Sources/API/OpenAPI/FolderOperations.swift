@@ -15,7 +15,8 @@ extension Operation {
 
     static let addFolder = Operation(
         "add_folder", .cameras, "Adds a camera group", body: .json(.newFolder),
-        answers: [.created(FolderBody.schema)], errors: [.sourceForbidden, .alreadyExists])
+        answers: [.created(FolderBody.schema)],
+        errors: [.sourceForbidden, .alreadyExists, .unprocessable])
 
     static let getFolder = Operation(
         "get_folder", .cameras, "One camera group", path: place,
@@ -23,7 +24,8 @@ extension Operation {
 
     static let renameFolder = Operation(
         "rename_folder", .cameras, "Gives a camera group another name", path: place,
-        body: .json(.folderNames), answers: [.json(FolderBody.schema)], errors: [.notFound])
+        body: .json(.folderNames), answers: [.json(FolderBody.schema)],
+        errors: [.notFound, .unprocessable])
 
     static let removeFolder = Operation(
         "remove_folder", .cameras, "Removes a camera group that no camera is in", path: place,

@@ -16,7 +16,7 @@ extension Operation {
         "add_layout", .layouts, "Keeps a layout",
         notes: "One for everybody needs layout:admin.",
         body: .json(LayoutDefinition.schema), answers: [.created(LayoutBody.schema)],
-        errors: [.cameraNotFound, .forbidden, .conflict])
+        errors: [.cameraNotFound, .forbidden, .conflict, .unprocessable])
 
     static let getLayout = Operation(
         "get_layout", .layouts, "One layout, without the cameras that the caller does not see",
@@ -26,7 +26,7 @@ extension Operation {
         "change_layout", .layouts, "Changes a layout; cameras that the caller does not see stay",
         path: ["id": .identifier], body: .json(LayoutDefinition.schema),
         answers: [.json(LayoutBody.schema)],
-        errors: [.notFound, .cameraNotFound, .forbidden, .conflict])
+        errors: [.notFound, .cameraNotFound, .forbidden, .conflict, .unprocessable])
 
     static let removeLayout = Operation(
         "remove_layout", .layouts, "Removes a layout", path: ["id": .identifier],

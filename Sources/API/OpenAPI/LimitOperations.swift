@@ -10,9 +10,11 @@ extension Operation {
 
     static let changeLimits = Operation(
         "change_limits", .operations, "Sets the limits of live seats, in force at once",
-        notes: "The whole of them: what is left out has no limit. With a version, only where that is "
+        notes:
+            "The whole of them: what is left out has no limit. With a version, only where that is "
             + "still the present one.",
-        body: .json(.wantedLimits), answers: [.json(LimitsBody.schema)], errors: [.conflict])
+        body: .json(.wantedLimits), answers: [.json(LimitsBody.schema)],
+        errors: [.conflict, .unprocessable])
 }
 
 extension Schema {

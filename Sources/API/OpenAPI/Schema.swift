@@ -154,6 +154,8 @@ package struct Schema: Hashable, Sendable {
             guard isProse || keywords["pattern"] == nil else { return nil }
             guard length.contains(text.unicodeScalars.count), !isProse || !text.contains("\0")
             else { return "\(length.text) characters" }
+        case "boolean":
+            return Bool(text) == nil ? "true, false" : nil
         default: break
         }
         return nil

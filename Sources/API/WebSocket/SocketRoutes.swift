@@ -3,6 +3,7 @@
 
 import Domain
 import Hummingbird
+import Identity
 import NIOCore
 import Primitives
 
@@ -35,7 +36,11 @@ extension Routes {
             throw MarsadError(.originNotAllowed)
         }
         let headers = try SocketHandshake.answer(request)
-        let (hub, caller, loop) = (services.hub, context.caller, context.channel.eventLoop)
+        // A ticket was given with the rights of a moment before.
+        guard let caller = try await services.identity.renewed(context.caller) else {
+            throw MarsadError(.sessionRevoked)
+        }
+        let (hub, loop) = (services.hub, context.channel.eventLoop)
         let opening = SocketOpening {
             // Every loop of the server has its shard; on any other the client would hear nothing.
             let shard = hub.shard(on: loop) ?? UpdatesShard()

@@ -29,10 +29,12 @@ package struct PostgreSQLAddress: Sendable {
 
     /// The parameters with ours where the address says nothing, in two lists as libpq takes them.
     func options(
-        readOnly: Bool, _ timeouts: PostgreSQLTimeouts
+        _ timeouts: PostgreSQLTimeouts
     ) -> (keywords: [String], values: [String]) {
         var all = [
             "application_name": "marsad",
+            // A standby would answer with what was; of several hosts, the one that takes changes.
+            "target_session_attrs": "primary",
             "connect_timeout": String(timeouts.connectSeconds),
             // A peer that is gone without a word is noticed by the system.
             "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
@@ -40,8 +42,7 @@ package struct PostgreSQLAddress: Sendable {
         ].merging(parameters.reveal()) { $1 }
         all["client_encoding"] = "UTF8"
         all["options"] = [
-            all["options"], "-c default_transaction_read_only=\(readOnly ? "on" : "off")",
-            "-c statement_timeout=\(timeouts.statementSeconds * 1000)",
+            all["options"], "-c statement_timeout=\(timeouts.statementSeconds * 1000)",
             "-c lock_timeout=\(timeouts.lockSeconds * 1000)",
             "-c idle_in_transaction_session_timeout=\(timeouts.statementSeconds * 1000)",
         ].compactMap { $0 }.joined(separator: " ")

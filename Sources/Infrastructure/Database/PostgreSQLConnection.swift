@@ -91,9 +91,11 @@ actor PostgreSQLConnection {
         case .closed: throw .unavailable("the database is closed")
         case .disconnected(let backoff, let until):
             guard until <= .now else { throw .unavailable("not connected") }
-            let options = address.options(readOnly: isReadOnly, timeouts)
+            let options = address.options(timeouts)
             do throws(DatabaseError) {
-                let link = try PostgreSQLLink(options, on: executor.queue) { [weak self] event in
+                let link = try PostgreSQLLink(
+                    options, isReadOnly: isReadOnly, on: executor.queue
+                ) { [weak self] event in
                     self?.assumeIsolated { $0.receive(event) }
                 }
                 state = .connected(link)

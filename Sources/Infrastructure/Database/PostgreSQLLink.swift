@@ -23,13 +23,14 @@ final class PostgreSQLLink {
 
     /// Connects, and waits for it: names, TLS and passwords are libpq's own steps, which block.
     init(
-        _ options: (keywords: [String], values: [String]), on queue: DispatchQueue,
+        _ options: (keywords: [String], values: [String]), isReadOnly: Bool,
+        on queue: DispatchQueue,
         onEvent: @escaping (Event) -> Void
     ) throws(DatabaseError) {
         guard let connection = Self.connect(options.keywords, options.values)
         else { throw .unavailable("no memory for a connection") }
         do throws(DatabaseError) {
-            try Self.prepare(connection)
+            try Self.prepare(connection, isReadOnly: isReadOnly)
         } catch {
             PQfinish(connection)
             throw error
@@ -95,7 +96,9 @@ final class PostgreSQLLink {
         }
     }
 
-    private static func prepare(_ connection: OpaquePointer) throws(DatabaseError) {
+    private static func prepare(
+        _ connection: OpaquePointer, isReadOnly: Bool
+    ) throws(DatabaseError) {
         guard PQstatus(connection) == CONNECTION_OK else {
             // Hosts, names of users and databases, and the server's reason; never a password.
             let message = String(cString: PQerrorMessage(connection))
@@ -107,6 +110,15 @@ final class PostgreSQLLink {
             throw .other(code: -1, reason: "the database's encoding is not UTF8")
         }
         PQsetNoticeProcessor(connection, { _, _ in }, nil)
+        if isReadOnly {
+            // Not an option of the connection: by that libpq would take the server for a standby.
+            let result = PQexec(
+                connection, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            defer { PQclear(result) }
+            guard PQresultStatus(result) == PGRES_COMMAND_OK else {
+                throw .unavailable("the session cannot be made read-only")
+            }
+        }
         guard PQsetnonblocking(connection, 1) == 0, PQenterPipelineMode(connection) == 1
         else { throw .unavailable("the connection has no pipeline mode") }
     }

@@ -19,7 +19,13 @@ final class AccountCache: Sendable {
         var readAt: Instant
     }
 
-    private let entries = Mutex<[UserID: Entry]>([:])
+    private struct State {
+        var entries: [UserID: Entry] = [:]
+        /// Counts what was forgotten: what was read before that is not kept after it.
+        var forgotten = 0
+    }
+
+    private let state = Mutex(State())
     private let users: UserStore
     private let groups: GroupStore
     private let world: World
@@ -32,21 +38,28 @@ final class AccountCache: Sendable {
 
     func account(_ id: UserID) async throws(DatabaseError) -> Account? {
         let now = world.now()
-        if let known = entries.withLock({ $0[id] }), now - known.readAt < Limits.accountCache {
-            return known.account
-        }
+        let (known, forgotten) = state.withLock { ($0.entries[id], $0.forgotten) }
+        if let known, now - known.readAt < Limits.accountCache { return known.account }
         guard let user = try await users.user(id) else { return nil }
         let grants = try await groups.grants(of: id)
         let account = Account(
             user: user, grants: grants, visibility: Visibility(grants: grants))
-        entries.withLock { entries in
-            if entries.count >= Limits.cachedTokens {
-                entries = entries.filter { now - $0.value.readAt < Limits.accountCache }
+        state.withLock { state in
+            guard state.forgotten == forgotten else { return }
+            if state.entries.count >= Limits.cachedTokens {
+                state.entries = state.entries.filter {
+                    now - $0.value.readAt < Limits.accountCache
+                }
             }
-            entries[id] = Entry(account: account, readAt: now)
+            state.entries[id] = Entry(account: account, readAt: now)
         }
         return account
     }
 
-    func forget(_ id: UserID) { entries.withLock { $0[id] = nil } }
+    func forget(_ id: UserID) {
+        state.withLock { state in
+            state.entries[id] = nil
+            state.forgotten += 1
+        }
+    }
 }

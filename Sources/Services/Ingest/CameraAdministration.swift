@@ -53,7 +53,15 @@ package struct CameraAdministration: Sendable {
             details["folder_before"] = before.folderID?.rawValue ?? ""
         }
         if before.address != camera.address { details["address"] = "changed" }
-        try await put(camera, AuditEvent(.cameraUpdated, by: caller, details: details))
+        defer { cameras.changes.note() }
+        try await commit(
+            AuditEvent(.cameraUpdated, by: caller, details: details),
+            [CameraStore.isUnchanged(before)] + cameras.statements(putting: camera),
+            missing: [
+                MarsadError(
+                    .conflict, details: ["reason": "somebody else has changed this camera"]),
+                CameraStore.missingFolder,
+            ], existing: Self.externalIDIsTaken)
         return camera
     }
 
@@ -70,8 +78,11 @@ package struct CameraAdministration: Sendable {
         defer { cameras.changes.note() }
         try await commit(
             event, cameras.statements(putting: camera), missing: [CameraStore.missingFolder],
-            existing: MarsadError(.alreadyExists, details: ["key": "external_id"]))
+            existing: Self.externalIDIsTaken)
     }
+
+    private static let externalIDIsTaken = MarsadError(
+        .alreadyExists, details: ["key": "external_id"])
 
     // MARK: Groups
 

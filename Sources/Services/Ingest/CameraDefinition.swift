@@ -102,17 +102,21 @@ package struct CameraDefinition: Sendable {
         }
     }
 
-    /// A name for people: one line of at most 200 characters, without what turns a line's direction.
+    /// A name for people: one line of at most 200 characters. What cannot be seen in it and what turns a
+    /// line's direction is left out. Throws UNPROCESSABLE where nothing is left of a name that is needed.
     package static func name(
         _ text: String, key: String, from least: Int
     ) throws(MarsadError) -> String {
-        let line = text.split { $0.isNewline || $0.isWhitespace }.joined(separator: " ")
-        let isSafe = line.unicodeScalars.allSatisfy {
-            $0.properties.generalCategory != .control
-                && !(0x202A...0x202E).contains($0.value) && !(0x2066...0x2069).contains($0.value)
-        }
-        guard isSafe, (least...Limits.nameCharacters).contains(line.unicodeScalars.count) else {
+        guard (least...Limits.nameCharacters).contains(text.unicodeScalars.count) else {
             throw refusal(key, "\(least) to \(Limits.nameCharacters) characters")
+        }
+        var line = text.split { $0.isNewline || $0.isWhitespace }.joined(separator: " ")
+        line.unicodeScalars.removeAll {
+            $0.properties.generalCategory == .control
+                || (0x202A...0x202E).contains($0.value) || (0x2066...0x2069).contains($0.value)
+        }
+        guard least == 0 || !line.isEmpty else {
+            throw MarsadError(.unprocessable, details: ["key": key, "reason": "nothing to read"])
         }
         return line
     }

@@ -22,7 +22,13 @@ package final class CameraDirectory: Sendable {
 
     private let store: CameraStore
     private let world: World
-    private let newest = Mutex<Snapshot?>(nil)
+    private struct State {
+        var newest: Snapshot?
+        /// For all who ask while it is under way.
+        var reading: (changes: Int, task: Task<Snapshot, any Error>)?
+    }
+
+    private let state = Mutex(State())
 
     package init(store: CameraStore, world: World) {
         self.store = store
@@ -44,19 +50,44 @@ package final class CameraDirectory: Sendable {
         // Before the question: a change that comes in between makes the answer an old one.
         let changes = store.changes.count
         let began = world.now()
-        if let known = newest.withLock({ $0 }), known.changes == changes,
-            began - known.began < Limits.directoryAge
-        {
-            return known
+        let known: Known = state.withLock { state in
+            if let newest = state.newest, newest.changes == changes,
+                began - newest.began < Limits.directoryAge
+            {
+                return .read(newest)
+            }
+            if let reading = state.reading, reading.changes == changes {
+                return .being(reading.task)
+            }
+            let task = Task { try await self.read(after: changes, began) }
+            state.reading = (changes, task)
+            return .being(task)
+        }
+        switch known {
+        case .read(let snapshot): return snapshot
+        case .being(let reading): return try await reading.value
+        }
+    }
+
+    private enum Known {
+        case read(Snapshot)
+        case being(Task<Snapshot, any Error>)
+    }
+
+    private func read(after changes: Int, _ began: Instant) async throws -> Snapshot {
+        defer {
+            state.withLock { state in
+                if state.reading?.changes == changes { state.reading = nil }
+            }
         }
         let readAt = world.wallTime()
         let cameras = try await store.all(.everything)
         let byID = Dictionary(cameras.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        return newest.withLock { newest in
+        return state.withLock { state in
             let made = Snapshot(
-                revision: (newest?.revision ?? 0) + 1, readAt: readAt, cameras: cameras,
+                revision: (state.newest?.revision ?? 0) + 1, readAt: readAt, cameras: cameras,
                 byID: byID, changes: changes, began: began)
-            newest = made
+            state.newest = made
             return made
         }
     }

@@ -42,7 +42,13 @@ package final class CameraImport: Sendable {
         var folders: Set<CameraScope> = []
 
         mutating func remember(_ camera: Camera) {
-            cameras[camera.id] = camera
+            if let before = cameras.updateValue(camera, forKey: camera.id) {
+                if let word = before.externalID {
+                    external[Key(source: before.source, word: word)] = nil
+                } else if let place = CameraAddress.place(before.address) {
+                    places[Key(source: before.source, word: place)] = nil
+                }
+            }
             if let word = camera.externalID {
                 external[Key(source: camera.source, word: word)] = camera.id
             } else if let place = CameraAddress.place(camera.address) {

@@ -104,7 +104,7 @@ package enum CameraSheet {
                 throw MarsadError(
                     .invalidRequest,
                     details: [
-                        "column": String(word.prefix(64)),
+                        "column": "\(ShownName(word))",
                         "allowed": Column.allCases.map(\.rawValue).joined(separator: ", "),
                     ])
             }

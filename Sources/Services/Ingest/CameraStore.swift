@@ -88,6 +88,14 @@ package struct CameraStore: Sendable {
         return try await database.execute(removal) > 0
     }
 
+    /// Expects that the camera is there as it was read: a change writes all of it.
+    static func isUnchanged(_ camera: Camera) -> Statement {
+        Statement(
+            "SELECT id FROM cameras WHERE id = ? AND deleted_at IS NULL AND updated_at = ?",
+            [.text(camera.id.rawValue), .integer(camera.updatedAt.microseconds)],
+            expecting: .someRows)
+    }
+
     static func removal(of id: CameraID, at now: WallTime) -> Statement {
         Statement(
             "UPDATE cameras SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL",

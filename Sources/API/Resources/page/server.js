@@ -51,7 +51,9 @@ export async function signIn(login_id, password) {
   }
 }
 export async function signOut() {
-  const { access } = kept();
+  const { access: newest, until } = kept();
+  // After a long sleep the token has run out, and the session would be ended by nobody.
+  const access = Date.now() > until ? await renew(newest).catch(() => newest) : newest;
   onSignedOut(null); // gives back what is held, while that may still be asked for
   keep(null);
   await fetch('/api/v1/auth/logout', { method: 'POST', keepalive: true, headers: { Authorization: `Bearer ${access}` } }).catch(() => {});
