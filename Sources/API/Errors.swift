@@ -82,8 +82,8 @@ extension MarsadError.Code {
                 arabic: "لا يوجد حجز بهذا المعرّف")
         case .conflict:
             .init(
-                status: 409, english: "Something else is doing this already",
-                arabic: "هناك جهة أخرى تقوم بذلك بالفعل")
+                status: 409, english: "The present state does not allow this",
+                arabic: "الحالة الحالية لا تسمح بذلك")
         case .lastAdministrator:
             .init(
                 status: 409, english: "Nobody would be left who may administer users",
@@ -143,8 +143,8 @@ extension MarsadError.Code {
                 arabic: "لا توجد صورة من الكاميرا حاليًا")
         case .storageUnavailable:
             .init(
-                status: 503, english: "The recording cannot be read at the moment",
-                arabic: "تتعذر قراءة التسجيل حاليًا")
+                status: 503, english: "The storage is not available at the moment",
+                arabic: "التخزين غير متاح حاليًا")
         case .overloaded:
             .init(
                 status: 503, english: "The server is busy; try again",

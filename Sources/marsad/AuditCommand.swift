@@ -35,8 +35,8 @@ struct AuditCommand: AsyncParsableCommand {
 
         func run() async throws {
             let configuration = try options.configuration()
-            let folder = try await DataFolder.open(
-                configuration, world: .system, exclusive: false)
+            let folder = try await DataFolder.openExisting(
+                configuration, world: .system)
             let heads: AuditHeadFile
             do {
                 heads = try IdentityWiring.heads(folder, configuration)
@@ -115,8 +115,8 @@ struct AuditCommand: AsyncParsableCommand {
                         + "allowed: hours such as 22-6, and -12 to 14")
             }
             (question.oddFrom, question.oddTo, question.zoneHours) = (hours[0], hours[1], zone)
-            let folder = try await DataFolder.open(
-                try options.configuration(), world: .system, exclusive: false)
+            let folder = try await DataFolder.openExisting(
+                try options.configuration(), world: .system)
             if let user {
                 let loginID = try UserCommand.loginID(user)
                 let known = try await UserStore(database: folder.database).user(loginID)

@@ -54,6 +54,18 @@ struct DataFolder {
             cameras: CameraStore(database: database, instanceKey: key))
     }
 
+    /// For commands that only read: a wrong folder is told, and nothing is made in it.
+    static func openExisting(
+        _ configuration: Configuration, world: World
+    ) async throws -> DataFolder {
+        let path = configuration.text("data")
+        guard FileManager.default.fileExists(atPath: path + "/instance.key") else {
+            throw ConfigurationError(
+                description: "data is \"\(path)\"; allowed: the folder of an installation")
+        }
+        return try await open(configuration, world: world, exclusive: false)
+    }
+
     /// Changes of its cameras and their groups, told to the audit log.
     func administration(world: World, audit: AuditLog) -> CameraAdministration {
         CameraAdministration(

@@ -41,8 +41,8 @@ extension Routes {
             throw MarsadError(.sessionRevoked)
         }
         let (hub, loop) = (services.hub, context.channel.eventLoop)
+        guard hub.serves(loop) else { throw MarsadError(.internalError) }
         let opening = SocketOpening {
-            // Every loop of the server has its shard; on any other the client would hear nothing.
             let shard = hub.shard(on: loop) ?? UpdatesShard()
             return UpdatesClient(caller, topics: topics, hub: hub, shard: shard)
         }

@@ -76,6 +76,11 @@ package final class UpdatesHub: Sendable {
         }
     }
 
+    /// Whether sockets of this loop are told anything.
+    package func serves(_ eventLoop: any EventLoop) -> Bool {
+        shards.contains { $0.eventLoop === eventLoop }
+    }
+
     /// The clients of an event loop; call on that loop.
     package func shard(on eventLoop: any EventLoop) -> UpdatesShard? {
         shards.first { $0.eventLoop === eventLoop }?.clients.value
