@@ -112,9 +112,11 @@ package final class IdentityService: Sendable {
         } catch {
             switch error {
             case .constraint(.unique, _): throw MarsadError(.alreadyExists)
-            case .expectationFailed(let index) where missing == .lastAdministrator:
-                // The proof stands last; what failed before it was not there any more.
-                throw MarsadError(index == statements.count - 1 ? missing : .notFound)
+            case .expectationFailed(let index)
+            where missing == .lastAdministrator && statements.indices.contains(index):
+                // What failed beside the proof was not there any more.
+                let isProof = statements[index].sql == users.someAdministrator().sql
+                throw MarsadError(isProof ? missing : .notFound)
             case .constraint(.foreignKey, _), .expectationFailed:
                 throw MarsadError(missing == .lastAdministrator ? .notFound : missing)
             default: throw MarsadError(.storageUnavailable)
