@@ -287,7 +287,10 @@ def run_updates(options, folder):
     data = os.path.join(folder, "data")
     simulator, rtsp_url = simulate(options, folder)
     add_cameras(options, data, rtsp_url, False)
-    server, _ = serve(options, folder, data, 300)
+    server, _ = serve(
+        # Each reservation is a change, also of a camera that somebody watches.
+        options, folder, data, 300, "--set", "quota.unit=viewer",
+        "--set", f"limits.sources=DEFAULT={options.changes + 1}")
     done = subprocess.run(
         [MARSAD, "bench", "updates", "--url", server.ready(1)["url"], "--server-pid", str(server.pid),
          "--clients", str(options.clients), "--sleepers", str(options.sleepers),

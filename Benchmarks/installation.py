@@ -65,7 +65,7 @@ def add_cameras(options, data, rtsp_url, is_recorded):
             raise BenchError("camera add: " + done.stderr)
 
 
-def serve(options, folder, data, segment_seconds):
+def serve(options, folder, data, segment_seconds, *settings):
     program = Program(
         "server",
         [MARSAD, "serve", "--json", "--http-port", "0", "--data", data,
@@ -74,7 +74,7 @@ def serve(options, folder, data, segment_seconds):
          "--set", "limits.address_per_second=1000000", "--set", "limits.address_burst=1000000",
          "--set", "limits.connections_per_address=10000",
          "--set", "limits.requests_per_minute=1000000",
-         "--set", f"recording.segment_seconds={segment_seconds}"], folder)
+         "--set", f"recording.segment_seconds={segment_seconds}", *settings], folder)
     client = Client(program.ready(60)["url"])
     patience = 60 + options.cameras / 5
     deadline = time.monotonic() + patience

@@ -56,6 +56,10 @@ def run_store(marsad, folder, name, seconds, settings):
              "--data", data], check=True, capture_output=True)
     command = [marsad, "serve", "--json", "--http-port", "0", "--data", data,
                "--set", "webrtc.port=0", "--set", "quota.unit=viewer",
+               # All load comes from one address here.
+               "--set", "limits.address_per_second=1000000", "--set", "limits.address_burst=1000000",
+               "--set", "limits.connections_per_address=10000",
+               "--set", "limits.requests_per_minute=1000000",
                "--set", "limits.sources=METRO=100000", "--set", "limits.total=500000"]
     for setting in settings:
         command += ["--set", setting]
