@@ -61,7 +61,8 @@ def explore(server, check, who, tokens, folder, *arguments, cameras=None):
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
     summary = [line for line in done.stdout.splitlines() if "generated" in line]
     if done.returncode:
-        print(done.stdout[-20_000:], done.stderr[-2000:], flush=True)
+        told = "\n".join(line[:600] for line in done.stdout.splitlines())
+        print(told[-20_000:], done.stderr[-2000:], flush=True)
     check(done.returncode == 0, f"{who}: no answer differs from the document (seed {SEED})",
           f"exit status {done.returncode}")
     print("    ", *summary, flush=True)

@@ -254,8 +254,9 @@ async def check_rights(demo, admin, cameras, check):
         {"permission": "camera:METRO/gates:view"}, {"permission": "playback:METRO/gates:view"}]}, admin)
     guest = add_user(demo, admin, "guest", agency="NONE", groups=[group["group_id"]])
     add_user(demo, admin, "keeper", agency="NONE", groups=[gates["group_id"]])
-    assert demo.ask("POST", "/api/v1/folders", {
-        "source": "METRO", "folder_id": "gates", "name": "Gates"}, admin)[0] == 201
+    for folder in ("gates", "yard"):
+        assert demo.ask("POST", "/api/v1/folders", {
+            "source": "METRO", "folder_id": folder, "name": folder}, admin)[0] == 201
     for camera in cameras:
         assert put(camera, folder_id="gates") == 200
     address = f"/api/v1/iam/groups/{group['group_id']}"

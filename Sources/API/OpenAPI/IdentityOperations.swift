@@ -70,7 +70,8 @@ extension Operation {
         notes: "Disabling ends streams, sockets, playback and tokens within a second.",
         path: ["id": .identifier],
         body: .json(.object("UserStatusChange", ["status": .choice(UserStatus.allCases)])),
-        answers: [.json(UserDetailBody.schema)], errors: [.notFound, .conflict])
+        answers: [.json(UserDetailBody.schema)],
+        errors: [.notFound, .conflict, .lastAdministrator])
 
     static let addMember = Operation(
         "add_user_to_group", .identity, "Puts a user into a group", path: ["id": .identifier],
@@ -80,7 +81,7 @@ extension Operation {
     static let removeMember = Operation(
         "remove_user_from_group", .identity, "Takes a user out of a group",
         path: ["id": .identifier, "group": .identifier], answers: [.noContent],
-        errors: [.notFound, .conflict])
+        errors: [.notFound, .conflict, .lastAdministrator])
 
     // MARK: Groups
 
@@ -98,11 +99,11 @@ extension Operation {
     static let updateGroup = Operation(
         "update_group", .identity, "Replaces a group", path: ["id": .identifier],
         body: .json(GroupRequest.schema), answers: [.json(GroupBody.schema)],
-        errors: [.notFound, .alreadyExists, .conflict, .unprocessable])
+        errors: [.notFound, .alreadyExists, .conflict, .lastAdministrator, .unprocessable])
 
     static let deleteGroup = Operation(
         "delete_group", .identity, "Deletes a group", path: ["id": .identifier],
-        answers: [.noContent], errors: [.notFound, .conflict])
+        answers: [.noContent], errors: [.notFound, .conflict, .lastAdministrator])
 
     // MARK: Events and audit
 
@@ -113,7 +114,7 @@ extension Operation {
         headers: [.required("X-IAM-Timestamp", .text(1...20, pattern: "^[0-9]+$"))],
         body: .json(.table(.anything)),
         answers: [.json(.object("EventResult", ["applied": .flag]))],
-        errors: [.notFound])
+        errors: [.notFound, .lastAdministrator])
 
     static let listAudit = Operation(
         "list_audit", .audit, "The audit log, newest first",
