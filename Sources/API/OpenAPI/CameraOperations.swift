@@ -43,7 +43,7 @@ extension Operation {
         query: [Parameter("dry_run", .flag)],
         body: .init(
             type: JSONType.plain,
-            schema: .list(.anything, upTo: Limits.importLines),
+            schema: .list(.anything),
             alternatives: ["text/csv": .prose()]),
         answers: [.json(ImportBody.schema)])
 
