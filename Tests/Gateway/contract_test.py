@@ -7,21 +7,18 @@ packages of requirements.txt. MARSAD_CONTRACT_EXAMPLES says how many requests ar
 operation (12 by default), MARSAD_CONTRACT_SEED which ones, MARSAD_TEST_DATABASE_URL in which database
 the server keeps what it knows. Prints one line a check and "N passed, N failed"; exits 1 on failure.
 """
-import argparse
 import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.dirname(__file__))
 from agencies import AgencyServer, document, simulated_cameras  # noqa: E402
-from checks import Checks  # noqa: E402
-from gateway_test import ROOT  # noqa: E402
+from checks import run  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EXAMPLES = os.environ.get("MARSAD_CONTRACT_EXAMPLES", "12")
@@ -117,19 +114,5 @@ def check_all(marsad, folder, check):
         check(status == 0, "it ends with status 0", str(status))
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--marsad", default=os.path.join(ROOT, ".build/release/marsad"))
-    options = parser.parse_args()
-    checks = Checks()
-    with tempfile.TemporaryDirectory(prefix="marsad-contract-") as folder:
-        try:
-            check_all(os.path.abspath(options.marsad), folder, checks.check)
-        except Exception as error:
-            checks.check(False, "the test reaches its end", f"{type(error).__name__}: {error}")
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    sys.exit(1 if checks.failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run("contract", check_all)

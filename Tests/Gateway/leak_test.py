@@ -7,12 +7,10 @@ but Python. Every byte that the operator of METRO is answered is searched for BU
 name, its agency. Prints one line a check, how long a camera of another agency and one that does not exist
 take to be denied, and "N passed, N failed"; exits 1 on failure.
 """
-import argparse
 import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
@@ -20,8 +18,8 @@ sys.path.insert(0, os.path.dirname(__file__))
 from accounts_test import SDP, reads, refusal  # noqa: E402
 from agencies import (  # noqa: E402
     NOBODY, AgencyServer, document, operations, request_for, simulated_cameras, until)
-from checks import Checks  # noqa: E402
-from gateway_test import ROOT, Connection  # noqa: E402
+from checks import run  # noqa: E402
+from gateway_test import Connection  # noqa: E402
 
 TIMED = 300
 
@@ -245,19 +243,5 @@ def check_all(marsad, folder, check):
             server.stop()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--marsad", default=os.path.join(ROOT, ".build/release/marsad"))
-    options = parser.parse_args()
-    checks = Checks()
-    with tempfile.TemporaryDirectory(prefix="marsad-leak-") as folder:
-        try:
-            check_all(os.path.abspath(options.marsad), folder, checks.check)
-        except Exception as error:
-            checks.check(False, "the test reaches its end", f"{type(error).__name__}: {error}")
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    sys.exit(1 if checks.failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run("leak", check_all)

@@ -5,17 +5,14 @@
 Starts simulated cameras and a server of two agencies on free ports in a temporary folder; needs nothing
 but Python. Prints one line a check and "N passed, N failed"; exits 1 on failure.
 """
-import argparse
 import os
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.dirname(__file__))
 from agencies import (  # noqa: E402
     NOBODY, AgencyServer, document, operations, request_for, simulated_cameras)
-from checks import Checks  # noqa: E402
-from gateway_test import ROOT  # noqa: E402
+from checks import run  # noqa: E402
 
 REFUSED = {"MISSING_TOKEN", "FORBIDDEN", "SOURCE_FORBIDDEN", "USER_DISABLED", "IP_NOT_ALLOWED"}
 # What each kind of caller may do; an administrator everything.
@@ -103,19 +100,5 @@ def check_all(marsad, folder, check):
             server.stop()
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--marsad", default=os.path.join(ROOT, ".build/release/marsad"))
-    options = parser.parse_args()
-    checks = Checks()
-    with tempfile.TemporaryDirectory(prefix="marsad-permissions-") as folder:
-        try:
-            check_all(os.path.abspath(options.marsad), folder, checks.check)
-        except Exception as error:
-            checks.check(False, "the test reaches its end", f"{type(error).__name__}: {error}")
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    sys.exit(1 if checks.failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run("permissions", check_all)
