@@ -137,6 +137,8 @@ struct Installation: Service {
     private let decoders: NIOThreadPool
     /// Told of cameras that were changed or removed: who may watch them is asked anew.
     private var cameraChanged: @Sendable (CameraID) async -> Void = { _ in }
+    /// Asks anew what people may, whose rights another process may have changed.
+    private var followRights: @Sendable (inout RightsWatch) async -> Void = { _ in }
 
     init(
         configuration: Configuration, folder: DataFolder, world: World, logger: Logger
@@ -287,6 +289,7 @@ struct Installation: Service {
         people.identity.onRightsChange { await routes.reviewRights(of: $0) }
         var service = self
         service.cameraChanged = { await routes.reviewRights(on: $0) }
+        service.followRights = { await routes.followRights(&$0) }
         var application = Application(
             responder: routes.responder(), server: routes.server(certificate),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
@@ -303,6 +306,7 @@ struct Installation: Service {
             group.addTask { await cancelWhenGracefulShutdown { await repair() } }
             group.addTask { await cancelWhenGracefulShutdown { await seats.run() } }
             group.addTask { await cancelWhenGracefulShutdown { await updates() } }
+            group.addTask { await cancelWhenGracefulShutdown { await watchRights() } }
             group.addTask { await cancelWhenGracefulShutdown { await followCertificate() } }
             group.addTask { await cancelWhenGracefulShutdown { await followSignals() } }
             let expiry = Task { await expireReservations() }
@@ -323,6 +327,14 @@ struct Installation: Service {
         await UpdatesFeed(
             hub: hub, node: node, cameras: folder.cameras, quota: seats.quota
         ).run()
+    }
+
+    private func watchRights() async {
+        var watch = RightsWatch()
+        while !Task.isCancelled {
+            await followRights(&watch)
+            do { try await Task.sleep(for: .seconds(5)) } catch { return }
+        }
     }
 
     private func expireReservations() async {

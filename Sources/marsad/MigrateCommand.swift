@@ -23,11 +23,18 @@ struct Migrate: AsyncParsableCommand {
     func run() async throws {
         let configuration = try options.configuration()
         let path = configuration.text("data")
+        let file = path + "/marsad.sqlite"
         if !check {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700])
-            FileModes.close(path, database: path + "/marsad.sqlite")
+            FileModes.close(path, database: file)
+        } else if configuration.text("database.url") == ConfiguredDatabase.embedded,
+            !FileManager.default.fileExists(atPath: file)
+        {
+            // Opening it would make it.
+            complain("\(file) does not exist; every migration is due")
+            throw ExitCode(3)
         }
         let database = try ConfiguredDatabase.migrating(configuration, in: path)
         if let grant {

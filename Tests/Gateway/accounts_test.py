@@ -7,11 +7,13 @@ line a check and "N passed, N failed"; exits 1 on failure.
 """
 import argparse
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -467,6 +469,29 @@ def check_disabled(server, check):
               str(reasons()))
 
 
+def check_changed_elsewhere(server, check):
+    """Rights that another process takes away end what was opened with them."""
+    identity = server.add_user("moved", "METRO")
+    token = server.token("moved")
+    held = reserve(server, server.metro, token)[2]
+    socket = Connection(server)
+    check(socket.upgrade(Sec_WebSocket_Protocol=f"marsad, bearer.{token}")[0] == 101, "a socket is open")
+    # At least one look at rights that are as they were.
+    time.sleep(6)
+
+    def code():
+        return server.ask("POST", f"/api/v1/live/{server.metro}/whep", "v=0", held["token"],
+                          Content_Type=SDP)[1]
+
+    check(code() != "TOKEN_EXPIRED", "whoever keeps his rights keeps what he holds", str(code()))
+    with contextlib.closing(sqlite3.connect(os.path.join(server.data, "marsad.sqlite"))) as database:
+        database.execute("DELETE FROM user_groups WHERE user_id = ?", [identity])
+        database.commit()
+    check(until(15, lambda: code() == "TOKEN_EXPIRED") is not None,
+          "the reservation ends without being asked for", str(code()))
+    check(socket.close_code() == 1012, "and the socket is told to come back")
+
+
 def check_flood(server, check):
     """Strangers do not fill the audit log, and what they did is not hidden either."""
     admin = server.token("admin")
@@ -595,6 +620,11 @@ def check_configuration(marsad, folder, check):
           refused.stderr)
     check("auth.webhook_secret: •••" in run(f"auth.webhook_secret={SECRET}").stdout,
           "a secret is not printed")
+    nowhere = os.path.join(folder, "none")
+    asked = subprocess.run([marsad, "migrate", "--check", "--data", nowhere], capture_output=True,
+                           text=True, timeout=30)
+    check(asked.returncode == 3 and not os.path.exists(nowhere),
+          "asking whether migrations are due makes nothing", asked.stderr)
 
 
 def main():
@@ -611,8 +641,8 @@ def main():
             for login in ("amina", "badr", "carla", "target"):
                 server.add_user(login, "METRO")
             for part in [check_files, check_sign_in, check_refresh, check_visibility, check_administration,
-                         check_cameras, check_disabled, check_webhook,
-                         check_flood]:
+                         check_cameras, check_disabled, check_changed_elsewhere,
+                         check_webhook, check_flood]:
                 try:
                     part(server, check)
                 except Exception as error:  # The other parts run all the same.

@@ -51,7 +51,7 @@ package final class UpdatesClient: SocketEndpoint {
         var count: Int
     }
 
-    private let caller: Caller
+    let caller: Caller
     private let viewer: UpdateViewer
     private let hub: UpdatesHub
     private let shard: UpdatesShard

@@ -76,6 +76,16 @@ package final class UpdatesHub: Sendable {
         }
     }
 
+    /// Who listens.
+    func callers() async -> [Caller] {
+        var callers: [Caller] = []
+        for shard in shards {
+            let found = try? await shard.eventLoop.submit { shard.clients.value.callers }.get()
+            callers += found ?? []
+        }
+        return callers
+    }
+
     /// Whether sockets of this loop are told anything.
     package func serves(_ eventLoop: any EventLoop) -> Bool {
         shards.contains { $0.eventLoop === eventLoop }
@@ -125,6 +135,8 @@ package final class UpdatesShard {
     func reconnect(_ users: Set<UserID>) {
         for client in Array(clients.values) { client.reconnect(ifOf: users) }
     }
+
+    var callers: [Caller] { clients.values.map(\.caller) }
 
     func enter(_ client: UpdatesClient) { clients[ObjectIdentifier(client)] = client }
     func leave(_ client: UpdatesClient) { clients[ObjectIdentifier(client)] = nil }
