@@ -100,18 +100,17 @@ extension Routes {
         group.post("import", .permission(.administerCameras), .importCameras) {
             request, context in
             let isDryRun = Query(request).flag("dry_run") ?? false
-            var request = request
-            let lines: [ImportLine]
-            if request.isOf("text/csv") {
-                let body = try await request.collectBody(upTo: GatewaySettings.bodyBytes)
-                lines = try CameraSheet.lines(csv: Array(body.readableBytesView))
-            } else if request.isOf("application/json") {
-                let body = try await request.collectBody(upTo: GatewaySettings.bodyBytes)
-                lines = try CameraSheet.lines(json: body)
-            } else {
+            let isSheet = request.isOf("text/csv")
+            guard isSheet || request.isOf("application/json") else {
                 throw MarsadError(
                     .unsupportedMediaType, details: ["allowed": "text/csv, application/json"])
             }
+            var request = request
+            let body = try await request.collectBody(upTo: GatewaySettings.bodyBytes)
+            let lines =
+                isSheet
+                ? try CameraSheet.lines(csv: Array(body.readableBytesView))
+                : try CameraSheet.lines(json: body)
             let outcomes = try await services.cameraImport.run(
                 lines, isDryRun: isDryRun, by: context.caller)
             return try jsonResponse(

@@ -61,7 +61,7 @@ package struct CameraAdministration: Sendable {
                 MarsadError(
                     .conflict, details: ["reason": "somebody else has changed this camera"]),
                 CameraStore.missingFolder,
-            ], existing: Self.externalIDIsTaken)
+            ], existing: CameraStore.takenExternalID)
         return camera
     }
 
@@ -78,11 +78,8 @@ package struct CameraAdministration: Sendable {
         defer { cameras.changes.note() }
         try await commit(
             event, cameras.statements(putting: camera), missing: [CameraStore.missingFolder],
-            existing: Self.externalIDIsTaken)
+            existing: CameraStore.takenExternalID)
     }
-
-    private static let externalIDIsTaken = MarsadError(
-        .alreadyExists, details: ["key": "external_id"])
 
     // MARK: Groups
 

@@ -28,7 +28,7 @@ package struct CameraStore: Sendable {
         } catch DatabaseError.expectationFailed {
             throw Self.missingFolder
         } catch DatabaseError.constraint(.unique, _) {
-            throw MarsadError(.alreadyExists, details: ["key": "external_id"])
+            throw Self.takenExternalID
         }
     }
 
@@ -40,6 +40,10 @@ package struct CameraStore: Sendable {
         check.expectation = .someRows
         return [check, row]
     }
+
+    /// Another camera of the source has the external id.
+    static let takenExternalID = MarsadError(
+        .alreadyExists, details: ["key": "external_id"])
 
     package static let missingFolder = MarsadError(
         .unprocessable, details: ["key": "folder_id", "reason": "its source has no such group"])
