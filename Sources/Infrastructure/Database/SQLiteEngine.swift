@@ -19,6 +19,9 @@ package struct SQLiteEngine: DatabaseEngine {
             configuration.label = "marsad.sqlite"
             configuration.prepareDatabase { database in
                 try database.execute(sql: "PRAGMA synchronous = FULL")
+                // Half a megabyte of pages for each connection instead of two: rows are written at the
+                // end and read where they were just written, and the system keeps the file as well.
+                try database.execute(sql: "PRAGMA cache_size = -512")
             }
             pool = try DatabasePool(path: path, configuration: configuration)
             // GRDB sets NORMAL when it turns WAL on, after `prepareDatabase`: with NORMAL a power
