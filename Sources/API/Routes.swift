@@ -160,10 +160,11 @@ package struct Routes: Sendable {
             }, limiter: limiter, tickets: tickets,
             answers: IdempotentAnswers(world: services.world),
             refusals: RefusalLog(world: services.world, auditing: identity.auditing))
+        let table = table()
         let gateway = Gateway(
             world: services.world, registry: services.registry, logger: services.logger,
-            settings: services.settings, limiter: limiter)
-        return table().responder(admission, outermost: gateway)
+            settings: services.settings, limiter: limiter, negotiations: table.negotiations)
+        return table.responder(admission, outermost: gateway)
     }
 
     /// Ends what was opened with rights that have ended: sockets and tickets for them, live viewing and

@@ -32,20 +32,38 @@ package struct World: Sendable {
         var bytes = secureRandomBytes(16)
         bytes[6] = bytes[6] & 0x0F | 0x40
         bytes[8] = bytes[8] & 0x3F | 0x80
-        let groups = [0..<4, 4..<6, 6..<8, 8..<10, 10..<16]
-        return groups.map { bytes[$0].hex }.joined(separator: "-")
+        return String(unsafeUninitializedCapacity: 36) { text in
+            var end = 0
+            for (index, byte) in bytes.enumerated() {
+                if (4...10).contains(index), index.isMultiple(of: 2) {
+                    text[end] = UInt8(ascii: "-")
+                    end += 1
+                }
+                text[end] = (byte >> 4).hexDigit
+                text[end + 1] = (byte & 15).hexDigit
+                end += 2
+            }
+            return end
+        }
     }
 }
 
 extension Sequence<UInt8> {
     /// Lower-case hexadecimal.
     package var hex: String {
-        let digits: [Character] = Array("0123456789abcdef")
-        var text = ""
+        var digits: [UInt8] = []
+        digits.reserveCapacity(underestimatedCount * 2)
         for byte in self {
-            text.append(digits[Int(byte >> 4)])
-            text.append(digits[Int(byte & 15)])
+            digits.append((byte >> 4).hexDigit)
+            digits.append((byte & 15).hexDigit)
         }
-        return text
+        return String(decoding: digits, as: UTF8.self)
+    }
+}
+
+extension UInt8 {
+    /// The lower-case digit of a number below 16.
+    fileprivate var hexDigit: UInt8 {
+        self < 10 ? UInt8(ascii: "0") + self : UInt8(ascii: "a") + (self - 10)
     }
 }

@@ -19,7 +19,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private let count: ConnectionCount
     private let settings: GatewaySettings
     private let makeID: @Sendable () -> String
-    private var timer: Scheduled<Void>?
+    /// When the connection is closed, unless something happens; and who looks at that. Moved with each
+    /// request, so a timer that comes too early is set again instead of each request setting one.
+    private var deadline: NIODeadline?
+    private var timer: (due: NIODeadline, task: Scheduled<Void>)?
     private var isReading = false
     private var unanswered = 0
     private var isMalformed = false
@@ -46,10 +49,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         closeAfter(settings.requestTimeout, context)
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
+    func handlerRemoved(context: ChannelHandlerContext) { timer?.task.cancel() }
 
     func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
+        timer?.task.cancel()
         context.fireChannelInactive()
     }
 
@@ -62,7 +65,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         case .body: break
         case .end:
             isReading = false
-            timer?.cancel()
+            deadline = nil
         }
         context.fireChannelRead(data)
     }
@@ -86,7 +89,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         if !context.channel.isWritable {
             closeAfter(settings.idleTimeout, context)
         } else if !isReading, unanswered > 0 {
-            timer?.cancel()
+            deadline = nil
         }
         context.fireChannelWritabilityChanged()
     }
@@ -114,9 +117,20 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func closeAfter(_ time: Duration, _ context: ChannelHandlerContext) {
-        timer?.cancel()
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(time)) {
+        let deadline = context.eventLoop.now + TimeAmount(time)
+        self.deadline = deadline
+        if let timer, timer.due <= deadline { return }
+        look(at: deadline, context)
+    }
+
+    private func look(at due: NIODeadline, _ context: ChannelHandlerContext) {
+        timer?.task.cancel()
+        let task = context.eventLoop.assumeIsolated().scheduleTask(deadline: due) { [self] in
+            timer = nil
+            guard let deadline else { return }
+            guard deadline <= due else { return look(at: deadline, context) }
             context.close(promise: nil)
         }
+        timer = (due, task)
     }
 }

@@ -50,6 +50,8 @@ struct Gateway: RouterMiddleware {
     let logger: Logger
     let settings: GatewaySettings
     let limiter: RequestLimiter
+    /// The routes of WHEP and WHIP, whose answers any origin may read.
+    let negotiations: Set<String>
 
     func handle(
         _ request: Request, context: Context,
@@ -73,10 +75,7 @@ struct Gateway: RouterMiddleware {
         } catch {
             response = try errorResponse(error, context)
         }
-        let isNegotiation = ["/whep", "/whip"].contains {
-            context.endpointPath?.contains($0) == true
-        }
-        if isNegotiation {
+        if let path = context.endpointPath, negotiations.contains(path) {
             // Errors, too: a page of another origin could not read why, or when to come back.
             for field in Routes.shared { response.headers[field.name] = field.value }
         } else {

@@ -44,6 +44,11 @@ package final class RouteTable {
                 operation: operation, isMedia: isMedia, handler: handler))
     }
 
+    /// The addresses where media are negotiated by WHEP or WHIP.
+    var negotiations: Set<String> {
+        Set(routes.map(\.path).filter { $0.contains("/whep") || $0.contains("/whip") })
+    }
+
     /// Lets requests to these routes by way of `admission`, and through nothing else.
     func responder(_ admission: Admission, outermost gateway: Gateway) -> RouteResponder {
         let router = Router(

@@ -9,6 +9,9 @@ package import Quota
 /// Tells the hub what changes with seats, at once, and with cameras, twice a second.
 package struct UpdatesFeed: Sendable {
     private static let interval = Duration.milliseconds(500)
+    /// Between two looks at the seats, however fast they change: a counter that moves more often than
+    /// this is read by nobody.
+    private static let seatInterval = Duration.milliseconds(20)
 
     let hub: UpdatesHub
     let node: any CameraNode
@@ -32,8 +35,22 @@ package struct UpdatesFeed: Sendable {
     }
 
     private func followSeats() async {
-        for await change in quota.listen() {
-            guard case .usage(let usage) = change else { continue }
+        var told: Set<Source> = []
+        for await _ in quota.listen(keeping: 1) {
+            let report = await quota.report()
+            let present = Set(report.sources.map(\.source))
+            // A source without limits is in no report once nobody watches it.
+            for source in told.subtracting(present) {
+                hub.publish(.quota(source, current: 0, limit: nil))
+            }
+            told = present
+            publishSeats(report)
+            do { try await Task.sleep(for: Self.seatInterval) } catch { return }
+        }
+    }
+
+    private func publishSeats(_ report: SeatReport) {
+        for usage in report.sources {
             hub.publish(.quota(usage.source, current: usage.current, limit: usage.limit))
         }
     }
@@ -54,11 +71,9 @@ package struct UpdatesFeed: Sendable {
                 hub.publish(.camera(camera.id, camera.source, camera.folderID, status: nil))
             }
             known = Dictionary(uniqueKeysWithValues: all.map { ($0.id, $0) })
-            // What limits say of sources that nobody watches, and what a full queue of changes lost.
+            // What limits say of sources that nobody watches.
             let report = await quota.report()
-            for usage in report.sources {
-                hub.publish(.quota(usage.source, current: usage.current, limit: usage.limit))
-            }
+            publishSeats(report)
             hub.publish(
                 .stats(
                     Dictionary(uniqueKeysWithValues: report.sources.map { ($0.source, $0.current) })

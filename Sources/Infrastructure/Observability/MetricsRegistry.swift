@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Synchronization
 
-/// Hands out metrics by name and labels, and renders them all. Look a handle up once and keep it:
-/// looking up takes a lock, moving a handle does not.
+/// Hands out metrics by name and labels, and renders them all. On the packet path look a handle up once
+/// and keep it: looking up takes a lock, moving a handle does not.
 package final class MetricsRegistry: Sendable {
     /// The most label sets a family may have: a label with unbounded values would otherwise take
     /// the memory. What comes after works and is not rendered.
@@ -25,7 +25,12 @@ package final class MetricsRegistry: Sendable {
         let kind: Kind
         let help: String
         let labelNames: [String]
-        var series: [[String]: Metric] = [:]
+        /// By labels, whose names were checked.
+        var series: [[String: String]: Metric] = [:]
+
+        func known(_ kind: Kind, _ labels: [String: String]) -> Metric? {
+            self.kind == kind ? series[labels] : nil
+        }
     }
 
     private struct State {
@@ -68,9 +73,7 @@ package final class MetricsRegistry: Sendable {
     /// Forgets one label set, such as that of a deleted camera; handles still held keep working.
     package func remove(_ name: String, labels: [String: String]) {
         state.withLock { state in
-            guard let family = state.families[name] else { return }
-            let values = family.labelNames.map { labels[$0] ?? "" }
-            state.families[name]?.series[values] = nil
+            _ = state.families[name]?.series.removeValue(forKey: labels)
         }
     }
 
@@ -85,7 +88,9 @@ package final class MetricsRegistry: Sendable {
             guard !family.series.isEmpty else { continue }
             text += "# HELP \(name) \(PrometheusText.escapedHelp(family.help))\n"
             text += "# TYPE \(name) \(family.kind.rawValue)\n"
-            let series = family.series.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+            let series = family.series.map { labels, metric in
+                (family.labelNames.map { labels[$0] ?? "" }, metric)
+            }.sorted { $0.0.lexicographicallyPrecedes($1.0) }
             for (values, metric) in series {
                 let labels = zip(family.labelNames, values).map { ($0, $1) }
                 text += Self.rendered(name, labels, metric)
@@ -120,25 +125,25 @@ package final class MetricsRegistry: Sendable {
         _ name: String, _ kind: Kind, _ help: String, _ labels: [String: String],
         make: @Sendable () -> Metric
     ) -> Metric {
+        if let known = state.withLock({ $0.families[name]?.known(kind, labels) }) { return known }
         let labelNames = labels.keys.sorted()
         precondition(PrometheusText.isMetricName(name), "not a metric name: \(name)")
         precondition(
             labelNames.allSatisfy { PrometheusText.isLabelName($0) && $0 != "le" },
             "not label names: \(labelNames)")
-        let values = labelNames.map { labels[$0] ?? "" }
         return state.withLock { state in
             var family =
                 state.families[name] ?? Family(kind: kind, help: help, labelNames: labelNames)
             precondition(
                 family.kind == kind && family.labelNames == labelNames,
                 "metric \(name) is used with another type or other labels")
-            if let known = family.series[values] { return known }
+            if let known = family.known(kind, labels) { return known }
             let metric = make()
             guard family.series.count < Self.maxSeriesPerFamily else {
                 state.refused += 1
                 return metric
             }
-            family.series[values] = metric
+            family.series[labels] = metric
             state.families[name] = family
             return metric
         }

@@ -54,8 +54,12 @@ package actor QuotaService {
             giveBack: { await self.giveBack($0) }, touch: { await self.touch($0) })
     }
 
-    /// Every change from now on.
-    package nonisolated func listen() -> AsyncStream<SeatChange> { changes.listen() }
+    /// Changes from now on.
+    /// - Parameter count: how many wait for a listener that is slow; it loses the oldest.
+    package nonisolated func listen(keeping count: Int = Limits.changes) -> AsyncStream<SeatChange>
+    {
+        changes.listen(keeping: count)
+    }
 
     // MARK: Taking a seat
 

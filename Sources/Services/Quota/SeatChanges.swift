@@ -41,9 +41,9 @@ final class SeatChanges: Sendable {
 
     private let state = Mutex(State())
 
-    func listen() -> AsyncStream<SeatChange> {
+    func listen(keeping count: Int) -> AsyncStream<SeatChange> {
         let (stream, continuation) = AsyncStream.makeStream(
-            of: SeatChange.self, bufferingPolicy: .bufferingNewest(Limits.changes))
+            of: SeatChange.self, bufferingPolicy: .bufferingNewest(count))
         let id = state.withLock { state in
             state.next += 1
             state.listeners[state.next] = continuation

@@ -4,7 +4,6 @@
 import Crypto
 import Database
 import Domain
-import Foundation
 import JOSE
 package import Primitives
 
@@ -63,21 +62,14 @@ package struct AuditRow: Sendable, Equatable {
     /// The hash that the row would have under a number: SHA-256 over the previous hash and each column
     /// with its length, so that no text can pass for two columns.
     func computedHash(id: Int64) -> String {
-        var hasher = SHA256()
-        hasher.update(data: Data(previousHash.utf8))
+        var text = previousHash
         for field in [
             String(id), kind, subject, actor, String(time.microseconds), details, address,
             userAgent, requestID,
         ] as [String?] {
-            guard let field else {
-                hasher.update(data: Data("-".utf8))
-                continue
-            }
-            let bytes = Array(field.utf8)
-            hasher.update(data: Data("\(bytes.count):".utf8))
-            hasher.update(data: Data(bytes))
+            text += field.map { "\($0.utf8.count):\($0)" } ?? "-"
         }
-        return hasher.finalize().hex
+        return text.withUTF8 { SHA256.hash(data: $0).hex }
     }
 
     var isIntact: Bool { hash == computedHash(id: id) }
