@@ -17,32 +17,32 @@ import Primitives
 package import Quota
 
 /// What the routes are made of.
-package struct APIServices: Sendable {
-    package var world: World
-    package var cameras: CameraStore
+package final class APIServices: Sendable {
+    package let world: World
+    package let cameras: CameraStore
     let directory: CameraDirectory
     let listing = CameraListing()
-    package var administration: CameraAdministration
+    package let administration: CameraAdministration
     let cameraImport: CameraImport
-    package var probe: CameraProbe
-    package var node: any CameraNode
-    package var catalog: RecordingCatalog
-    package var playback: PlaybackService
-    package var live: LiveHLS
-    package var reservations: StreamReservations
-    package var quota: QuotaService
-    package var limits: LimitAdministration
-    package var layouts: LayoutService
-    package var relays: TURNServers
-    package var thumbnails: Thumbnails
-    package var registry: MetricsRegistry
-    package var logger: Logger
-    package var version: String
-    package var settings: GatewaySettings
-    package var hub: UpdatesHub
-    package var identity: IdentityService
+    package let probe: CameraProbe
+    package let node: any CameraNode
+    package let catalog: RecordingCatalog
+    package let playback: PlaybackService
+    package let live: LiveHLS
+    package let reservations: StreamReservations
+    package let quota: QuotaService
+    package let limits: LimitAdministration
+    package let layouts: LayoutService
+    package let relays: TURNServers
+    package let thumbnails: Thumbnails
+    package let registry: MetricsRegistry
+    package let logger: Logger
+    package let version: String
+    package let settings: GatewaySettings
+    package let hub: UpdatesHub
+    package let identity: IdentityService
     /// `nil` where no identity system has a secret to sign its events with.
-    package var webhook: IAMWebhook?
+    package let webhook: IAMWebhook?
 
     package init(
         world: World, cameras: CameraStore, administration: CameraAdministration,
@@ -84,18 +84,28 @@ package struct APIServices: Sendable {
 
 /// Registers every route.
 package struct Routes: Sendable {
-    private struct Parts {
+    /// One thing to hold on to, for the closure of each route.
+    private final class Parts: Sendable {
         let services: APIServices
         let tickets: SocketTickets
         let document: Result<ByteBuffer, any Error>
+
+        init(
+            _ services: APIServices, _ tickets: SocketTickets,
+            _ document: Result<ByteBuffer, any Error>
+        ) {
+            self.services = services
+            self.tickets = tickets
+            self.document = document
+        }
     }
 
     private let parts: Parts?
 
     package init(_ services: APIServices) {
         parts = Parts(
-            services: services, tickets: SocketTickets(world: services.world),
-            document: Result { try Self.document(version: services.version) })
+            services, SocketTickets(world: services.world),
+            Result { try Self.document(version: services.version) })
     }
 
     private init() { parts = nil }
