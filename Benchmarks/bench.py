@@ -4,8 +4,9 @@
 live: WebRTC viewers, by a load client of its own that checks every packet and frame; beside Janus.
 churn: viewers that come and go while all is recorded. wall: the page in a browser, all cameras at
 once: until all move, and how old what it shows is. reserve: seats over HTTP, counted in memory and
-in Valkey. updates: WebSocket clients, some of which stop reading: how fast a change reaches the
-others."""
+in Valkey. valkey: the script that takes a seat, beside valkey-benchmark. outage: a Valkey that hangs.
+lists: an operator's list of 500 cameras. decisions: who may see which camera. updates: WebSocket
+clients, some of which stop reading: how fast a change reaches the others."""
 
 import argparse
 import datetime
@@ -21,13 +22,17 @@ import tempfile
 import time
 import urllib.parse
 
+import lists
+import outage
 import reserve
+import valkey
 from installation import MARSAD, add_cameras, checked, measure, serve, simulate
-from procs import BenchError, Program, end_all, machine, percentile, say, spread_ms
+from procs import BenchError, Program, bar, end_all, machine, percentile, say, spread_ms
 from viewers import run_churn, run_live, run_wall
 
 PEER_CAMERAS = 20
 PEER_SECONDS = 60
+WITHOUT_VIDEO = {"reserve", "valkey", "outage", "lists", "decisions"}
 
 
 def measure_peer(options, folder, rtsp_url, is_recorded):
@@ -276,10 +281,39 @@ def run_playback(options, folder):
 
 def run_reserve(options, folder):
     """The benchmark reserve: seats over HTTP."""
-    result = reserve.measure_reserve(MARSAD, folder, options.seconds)
+    result = reserve.measure_reserve(folder, options.seconds)
     runs = [result[name] for name in ("memory", "valkey") if name in result]
-    is_good = all(run["exit_status"] == 0 and set(run["most"]["statuses"]) == {"201"} for run in runs)
+    is_good = all(
+        run["exit_status"] == 0 and set(run[part]["statuses"]) == {"201"}
+        for run in runs for part in ("most", "steady", "most_kept"))
     return result, is_good
+
+
+def run_valkey(options, folder):
+    """The benchmark valkey: no server, the client alone."""
+    return valkey.measure_script(folder, options.seconds), True
+
+
+def run_outage(options, folder):
+    """The benchmark outage: a Valkey that hangs for so many seconds."""
+    result = outage.measure_outage(folder, options.seconds)
+    return result, outage.is_good(result)
+
+
+def run_lists(options, folder):
+    """The benchmark lists: 500 lists of 500 cameras a second."""
+    result = lists.measure_lists(folder, options.seconds)
+    return result, lists.is_good(result)
+
+
+def run_decisions(options, folder):
+    """The benchmark decisions: no server, and no network."""
+    done = subprocess.run([MARSAD, "bench", "decisions"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError("bench decisions: " + done.stderr[-1000:])
+    found = json.loads(done.stdout)
+    bars = {"p50_ms": bar(found["p50_ms"], most=5)}
+    return {"benchmark": "decisions", **found, "bars": bars}, True
 
 
 def run_updates(options, folder):
@@ -289,8 +323,8 @@ def run_updates(options, folder):
     add_cameras(options, data, rtsp_url, False)
     server, _ = serve(
         # Each reservation is a change, also of a camera that somebody watches.
-        options, folder, data, 300, "--set", "quota.unit=viewer",
-        "--set", f"limits.sources=DEFAULT={options.changes + 1}")
+        options, folder, data, 300, "quota.unit=viewer",
+        f"limits.sources=DEFAULT={options.changes + 1}")
     done = subprocess.run(
         [MARSAD, "bench", "updates", "--url", server.ready(1)["url"], "--server-pid", str(server.pid),
          "--clients", str(options.clients), "--sleepers", str(options.sleepers),
@@ -306,7 +340,8 @@ def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "benchmark", nargs="?", default="record",
-        choices=["ingest", "record", "playback", "live", "churn", "wall", "reserve", "updates"])
+        choices=["ingest", "record", "playback", "live", "churn", "wall", "reserve", "valkey", "outage",
+                 "lists", "decisions", "updates"])
     parser.add_argument("--cameras", type=int, help="how many (20; playback 9; live 50; churn 10; wall 16)")
     parser.add_argument("--seconds", type=int, help="how long (60; playback: live before, 20)")
     parser.add_argument("--hours", type=int, default=24, help="playback: recorded past")
@@ -334,7 +369,7 @@ def parse():
     is_playback = options.benchmark == "playback"
     usual = {"playback": 9, "live": 50, "churn": 10, "wall": 16, "updates": 1}
     options.cameras = options.cameras or usual.get(options.benchmark, 20)
-    seconds = {"reserve": 10, **dict.fromkeys(usual, 20)}
+    seconds = {"reserve": 10, "valkey": 3, "outage": 10, "lists": 20, **dict.fromkeys(usual, 20)}
     options.seconds = options.seconds or seconds.get(options.benchmark, 60)
     # A wall's tiles are small: a site sends them its cameras' small pictures.
     sizes = {"playback": "320x180", "wall": "640x360"}
@@ -350,16 +385,19 @@ def main():
     # A SIGTERM must pass the cleanup below, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     host = machine()
-    if shutil.which("ffmpeg") is None:
+    has_video = options.benchmark not in WITHOUT_VIDEO
+    if has_video and shutil.which("ffmpeg") is None:
         say("ffmpeg is needed: scripts/bootstrap installs it")
         return 1
     folder = tempfile.mkdtemp(prefix="marsad-bench-", dir=options.folder)
     try:
         runs = {
             "playback": run_playback, "live": run_live, "churn": run_churn, "wall": run_wall,
-            "reserve": run_reserve, "updates": run_updates}
+            "reserve": run_reserve, "valkey": run_valkey, "outage": run_outage, "lists": run_lists,
+            "decisions": run_decisions, "updates": run_updates}
         result, is_good = runs.get(options.benchmark, run_cameras)(options, folder)
-        result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
+        if has_video:
+            result["scene"] = f"{options.size} {options.fps} fps gop {options.gop} {options.bitrate}"
         result["machine"] = host
         print(json.dumps(result, indent=2))
         return 0 if is_good else 1

@@ -33,8 +33,9 @@ class Client:
         rest = response.read()
         return response.status, first + rest, first_at - begun, time.perf_counter() - begun
 
-    def get(self, path):
-        status, body, _, _ = self.request("GET", path)
+    def get(self, path, token=None):
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        status, body, _, _ = self.request("GET", path, headers=headers)
         if status != 200:
             raise BenchError(f"GET {path.split('?')[0]}: {status} {body[:300]!r}")
         return body
@@ -65,16 +66,24 @@ def add_cameras(options, data, rtsp_url, is_recorded):
             raise BenchError("camera add: " + done.stderr)
 
 
+# All load of a benchmark comes from one address, and often from one user.
+UNLIMITED = [
+    "limits.address_per_second=1000000", "limits.address_burst=1000000",
+    "limits.connections_per_address=10000", "limits.requests_per_minute=1000000"]
+
+
+def start_server(name, folder, data, *settings):
+    """A server on a free port; `ready` says where."""
+    command = [MARSAD, "serve", "--json", "--http-port", "0", "--data", data]
+    for setting in ["webrtc.port=0", *UNLIMITED, *settings]:
+        command += ["--set", setting]
+    return Program(name, command, folder)
+
+
 def serve(options, folder, data, segment_seconds, *settings):
-    program = Program(
-        "server",
-        [MARSAD, "serve", "--json", "--http-port", "0", "--data", data,
-         "--set", "ingest.camera_networks=127.0.0.0/8", "--set", "webrtc.port=0",
-         # All load comes from one address here.
-         "--set", "limits.address_per_second=1000000", "--set", "limits.address_burst=1000000",
-         "--set", "limits.connections_per_address=10000",
-         "--set", "limits.requests_per_minute=1000000",
-         "--set", f"recording.segment_seconds={segment_seconds}", *settings], folder)
+    program = start_server(
+        "server", folder, data, "ingest.camera_networks=127.0.0.0/8",
+        f"recording.segment_seconds={segment_seconds}", *settings)
     client = Client(program.ready(60)["url"])
     patience = 60 + options.cameras / 5
     deadline = time.monotonic() + patience
@@ -85,6 +94,28 @@ def serve(options, folder, data, segment_seconds, *settings):
                 f"after {patience:.0f} s: {program.tail()}")
         time.sleep(0.2)
     return program, client
+
+
+def load(server, *arguments, token=None):
+    """A run of our load client; also what the server's process spent on each answer."""
+    environment = {**os.environ, **({"MARSAD_TOKEN": token} if token else {})}
+    cpu = server.cpu_seconds()
+    done = subprocess.run(
+        [MARSAD, "bench", *(str(argument) for argument in arguments), "--url", server.ready(60)["url"]],
+        capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        ended = server.child.poll()
+        told = "" if ended is None else f"; the server ended ({ended}): {server.tail()}"
+        raise BenchError(f"bench {arguments[0]}: " + done.stderr[-1000:] + told)
+    cpu = server.cpu_seconds() - cpu
+    found = json.loads(done.stdout)
+    return {
+        **{key: round(value, 3) if isinstance(value, float) else value
+           for key, value in found.items()},
+        "server_cpu_cores": round(cpu / found["seconds"], 3),
+        "server_cpu_us_per_request": round(cpu * 1e6 / max(found["requests"], 1), 1),
+        "client_cpu_us_per_request": round(
+            found["client_cpu_seconds"] * 1e6 / max(found["requests"], 1), 1)}
 
 
 def measure(program, simulator, seconds):

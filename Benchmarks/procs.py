@@ -137,3 +137,10 @@ def spread_ms(seconds):
         "p99_ms": round(percentile(seconds, 99) * 1000, 3),
         "max_ms": round(max(seconds) * 1000, 3),
     }
+
+
+def bar(found, most=None, least=None):
+    """What was found beside what is asked for."""
+    is_met = found is not None and (most is None or found <= most) and (least is None or found >= least)
+    asked = {"at_most": most} if least is None else {"at_least": least}
+    return {"found": found, **asked, "is_met": is_met}

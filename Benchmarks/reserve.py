@@ -1,89 +1,78 @@
 # How fast seats are reserved over HTTP, counted in memory and in Valkey.
 # SPDX-License-Identifier: Apache-2.0
-"""The server has cameras that nobody feeds: a reservation needs none of their video."""
+"""The server has cameras that nobody feeds: a reservation needs none of their video. The client is one
+thread of `marsad bench`, on the same cores as the server; what the same client makes of an address that
+does nothing (`GET /health`) stands beside it."""
 
-import json
 import os
-import re
-import shutil
-import socket
 import subprocess
-import time
 
-from procs import BenchError, Program, say
+import valkey
+from installation import MARSAD, load, start_server
+from procs import bar, say
 
 CLIENTS = 64
 STEADY_RATE = 2000
+CAMERAS = 8
+# Reservations that are kept; below the 20,000 that a server holds.
+KEPT = 18_000
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def add_publishing_cameras(data):
+    for number in range(CAMERAS):
+        subprocess.run(
+            [MARSAD, "camera", "add", "--whip", "--name", f"Camera {number}", "--source", "METRO",
+             "--data", data], check=True, capture_output=True)
 
 
-def start_valkey(folder):
-    """A Valkey that keeps nothing on disk; its port and its process."""
-    port = free_port()
-    child = subprocess.Popen(
-        ["valkey-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-        stdout=subprocess.DEVNULL)
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return port, child
-        except OSError:
-            time.sleep(0.05)
-    child.kill()
-    raise BenchError("valkey-server does not start")
-
-
-def load(marsad, url, seconds, rate=0):
-    done = subprocess.run(
-        [marsad, "bench", "reserve", "--url", url, "--clients", str(CLIENTS),
-         "--seconds", str(seconds), "--rate", str(rate)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BenchError("bench reserve: " + done.stderr[-1000:])
-    return json.loads(done.stdout)
-
-
-def run_store(marsad, folder, name, seconds, settings):
+def reserving_server(name, folder, *settings):
     """Each reservation takes a seat of its own, so that each asks the store."""
     data = os.path.join(folder, name)
-    for number in range(8):
-        subprocess.run(
-            [marsad, "camera", "add", "--whip", "--name", f"Camera {number}", "--source", "METRO",
-             "--data", data], check=True, capture_output=True)
-    command = [marsad, "serve", "--json", "--http-port", "0", "--data", data,
-               "--set", "webrtc.port=0", "--set", "quota.unit=viewer",
-               # All load comes from one address here.
-               "--set", "limits.address_per_second=1000000", "--set", "limits.address_burst=1000000",
-               "--set", "limits.connections_per_address=10000",
-               "--set", "limits.requests_per_minute=1000000",
-               "--set", "limits.sources=METRO=100000", "--set", "limits.total=500000"]
-    for setting in settings:
-        command += ["--set", setting]
-    server = Program(name, command, folder)
-    url = server.ready(60)["url"]
-    say(f"{name}: {CLIENTS} clients for {seconds} s, then {STEADY_RATE} a second")
-    result = {"most": load(marsad, url, seconds), "steady": load(marsad, url, seconds, STEADY_RATE)}
+    add_publishing_cameras(data)
+    return start_server(
+        name, folder, data, "quota.unit=viewer", "limits.sources=METRO=100000", "limits.total=500000",
+        *settings)
+
+
+def run_store(folder, name, seconds, *settings):
+    server = reserving_server(name, folder, *settings)
+    say(f"{name}: {CLIENTS} clients for {seconds} s each")
+    usual = ["--clients", CLIENTS, "--seconds", seconds]
+    result = {
+        # What the HTTP server and this client make of nothing: no run below can be faster.
+        "health": load(server, "get", "--path", "/health", *usual),
+        # Each reservation is released by its client before it takes the next one.
+        "most": load(server, "reserve", *usual),
+        "steady": load(server, "reserve", *usual, "--rate", STEADY_RATE),
+        # Last, since what is kept stays for a minute.
+        "most_kept": load(server, "reserve", *usual, "--keep", "--count", KEPT),
+    }
+    result["requests_of_health"] = round(
+        result["most"]["requests_per_second"] / result["health"]["requests_per_second"], 3)
     result["exit_status"] = server.stop()
     return result
 
 
-def measure_reserve(marsad, folder, seconds):
+def rates(name, runs, least):
+    """Reservations a second: alone, and with as many releases between them."""
+    return {f"{name}_{part}_reservations_per_second": bar(
+        runs[part]["reservations_per_second"], least=least) for part in ("most_kept", "most")}
+
+
+def measure_reserve(folder, seconds):
     result = {"benchmark": "reserve", "seconds": seconds,
-              "memory": run_store(marsad, folder, "memory", seconds, [])}
-    if shutil.which("valkey-server") is None:
+              "memory": run_store(folder, "memory", seconds)}
+    result["bars"] = rates("memory", result["memory"], 20_000)
+    if not valkey.is_installed():
         say("NOT MEASURED WITH VALKEY: valkey-server is not installed (scripts/bootstrap test)")
         return result
-    port, child = start_valkey(folder)
-    try:
-        result["valkey"] = run_store(
-            marsad, folder, "valkey", seconds, [f"valkey.url=valkey://127.0.0.1:{port}"])
-        version = subprocess.run(["valkey-server", "--version"], capture_output=True, text=True).stdout
-        result["valkey"]["version"] = re.sub(r".*v=(\S+).*", r"\1", version.strip())
-    finally:
-        child.kill()
-        child.wait()
+    port, program = valkey.start_valkey(folder, "store")
+    cpu = program.cpu_seconds()
+    result["valkey"] = run_store(
+        folder, "valkey", seconds, f"valkey.url=valkey://127.0.0.1:{port}")
+    result["valkey"]["valkey_cpu_seconds"] = round(program.cpu_seconds() - cpu, 2)
+    result["valkey"]["version"] = valkey.version()
+    program.stop()
+    result["bars"].update(rates("valkey", result["valkey"], 10_000))
+    result["bars"]["valkey_steady_p99_ms"] = bar(result["valkey"]["steady"]["p99_ms"], most=10)
     return result

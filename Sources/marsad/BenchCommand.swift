@@ -12,13 +12,15 @@ import Simulation
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Load a running server and measure it.",
-        subcommands: [Live.self, Reserve.self, Updates.self])
+        subcommands: [
+            Live.self, Reserve.self, Get.self, Updates.self, Decisions.self, SeatScript.self,
+        ])
 
     struct Live: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Open WHEP viewers that check all they receive; prints one JSON object.")
 
-        @Option(help: "The server.") var url = "http://127.0.0.1:8080"
+        @OptionGroup var server: BenchServer
         @Option(help: "How many viewers.") var viewers = 10
         @Option(help: "all, or how many of the online cameras they share.") var cameras = "all"
         @Option(help: "Viewers that join each second.") var joinRate = 100.0
@@ -33,7 +35,6 @@ struct Bench: AsyncParsableCommand {
         @Option(help: "Seed of the drops.") var seed: UInt64 = 1
         @Option(help: "Build the frames of every so many viewers and compare checksums; 0: none.")
         var checkEvery = 20
-        @Flag(help: "Print the report as JSON; it always is.") var json = false
 
         func run() async throws {
             let settings = try settings()
@@ -50,20 +51,16 @@ struct Bench: AsyncParsableCommand {
         }
 
         private func settings() throws -> LiveViewerLoad.Settings {
-            guard let server = URL(string: url), server.scheme == "http", let host = server.host
-            else {
-                throw ConfigurationError(
-                    description: "--url is \"\(url)\"; allowed: http://HOST:PORT")
-            }
-            try Self.check("viewers", Double(viewers), 1...20_000)
-            try Self.check("join-rate", joinRate, 0.1...10_000)
-            try Self.check("seconds", seconds, 0.1...86_400)
-            try Self.check("joins", Double(joins), 1...1_000_000)
-            try Self.check("stay", stay, 0...3600)
-            try Self.check("loss", loss, 0...90)
+            let address = try server.address()
+            try BenchServer.check("viewers", Double(viewers), 1...20_000)
+            try BenchServer.check("join-rate", joinRate, 0.1...10_000)
+            try BenchServer.check("seconds", seconds, 0.1...86_400)
+            try BenchServer.check("joins", Double(joins), 1...1_000_000)
+            try BenchServer.check("stay", stay, 0...3600)
+            try BenchServer.check("loss", loss, 0...90)
             var settings = LiveViewerLoad.Settings()
-            settings.host = host.trimmingCharacters(in: ["[", "]"])
-            settings.port = server.port ?? 80
+            settings.host = address.host
+            settings.port = address.port
             settings.viewers = viewers
             if cameras != "all" {
                 guard let count = Int(cameras), count > 0 else {
@@ -80,16 +77,6 @@ struct Bench: AsyncParsableCommand {
             settings.checkEvery = checkEvery
             if churn { settings.churn = .init(joins: joins, staySeconds: stay) }
             return settings
-        }
-
-        private static func check(
-            _ name: String, _ value: Double, _ allowed: ClosedRange<Double>
-        ) throws {
-            guard allowed.contains(value) else {
-                throw ConfigurationError(
-                    description: "--\(name) is \(value); allowed: \(allowed.lowerBound) to "
-                        + "\(allowed.upperBound)")
-            }
         }
     }
 }

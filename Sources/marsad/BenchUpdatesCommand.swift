@@ -13,19 +13,14 @@ extension Bench {
         static let configuration = CommandConfiguration(
             abstract: "Time how fast a change of usage reaches every WebSocket; prints JSON.")
 
-        @Option(help: "The server.") var url = "http://127.0.0.1:8080"
+        @OptionGroup var server: BenchServer
         @Option(help: "How many clients that read.") var clients = 1000
         @Option(help: "How many more that stop reading once they are connected.") var sleepers = 100
         @Option(help: "How many changes to time, one after the other.") var changes = 50
         @Option(help: "The server's process, to measure what it uses.") var serverPid: Int32?
-        @Flag(help: "Print the report as JSON; it always is.") var json = false
 
         func run() async throws {
-            guard let server = URL(string: url), server.scheme == "http", let host = server.host
-            else {
-                throw ConfigurationError(
-                    description: "--url is \"\(url)\"; allowed: http://HOST:PORT")
-            }
+            let address = try server.address()
             guard (1...20_000).contains(clients), (0...20_000).contains(sleepers),
                 (1...10_000).contains(changes)
             else {
@@ -33,8 +28,8 @@ extension Bench {
                     description: "--clients, --sleepers or --changes is out of range")
             }
             var settings = UpdatesLoad.Settings()
-            settings.host = host.trimmingCharacters(in: ["[", "]"])
-            settings.port = server.port ?? 80
+            settings.host = address.host
+            settings.port = address.port
             settings.clients = clients
             settings.sleepers = sleepers
             settings.changes = changes

@@ -155,7 +155,8 @@ enum House {
             "SimulateCommand.swift", "SimulatePastCommand.swift", "SimulateNetworkCommand.swift",
             "DemoCommand.swift",
             "CheckRecordingsCommand.swift", "BenchCommand.swift", "BenchReserveCommand.swift",
-            "BenchUpdatesCommand.swift",
+            "BenchUpdatesCommand.swift", "BenchRequests.swift", "BenchGetCommand.swift",
+            "BenchDecisionsCommand.swift", "BenchValkeyCommand.swift",
         ]
         for file in try House.files("Sources") where file.imports.contains("Simulation") {
             #expect(commands.contains(file.name), "\(file.path) imports Simulation")

@@ -318,6 +318,18 @@ private final class Session {
         low.merge(high)
         #expect(low.count == 102)
         #expect(low.longest == .seconds(60))
-        #expect(low.quantile(0.5) == .microseconds(50_100))
+        #expect(low.quantile(0.5) == .microseconds(50_048))
+    }
+
+    @Test("a quantile is above what was measured by four in a thousand at most, or a microsecond")
+    func steps() {
+        var histogram = LatencyHistogram()
+        for value in 1...100_000 { histogram.record(.microseconds(value)) }
+        for share in [0.00001, 0.001, 0.005, 0.01, 0.5, 0.99, 1] {
+            let (exact, found) = (share * 0.1, histogram.quantile(share)?.inSeconds ?? 0)
+            #expect(found >= exact * 0.999999 && found <= max(exact * 1.004, exact + 0.000_001_1))
+        }
+        histogram.record(.seconds(1_000_000))
+        #expect(histogram.quantile(1) == .microseconds(1 << 36))
     }
 }

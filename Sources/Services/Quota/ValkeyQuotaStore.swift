@@ -35,21 +35,42 @@ package struct ValkeyQuotaStore: QuotaStore {
         prefix + "holds:" + seat.source.rawValue + "/" + seat.name
     }
 
-    package func acquire(
-        _ lease: SeatLease, owner: String, sourceLimit: Int?, totalLimit: Int?, victim: Seat?
-    ) async throws(QuotaStoreError) -> SeatOutcome {
+    /// What `acquire` asks the server, for who measures that beside another client.
+    package struct Question: Sendable {
+        package var script: ValkeyScript
+        package var keys: [String]
+        package var arguments: [String]
+    }
+
+    package func question(
+        toAcquire lease: SeatLease, owner: String, sourceLimit: Int?, totalLimit: Int?,
+        victim: Seat? = nil
+    ) -> Question {
         let seat = lease.seat
         let other = victim ?? seat
-        let answer = try await numbers(
-            "reserve", QuotaScripts.acquire,
-            [all, seats(seat.source), holds(seat), preempted, seats(other.source), holds(other)],
-            [
+        return Question(
+            script: QuotaScripts.acquire,
+            keys: [
+                all, seats(seat.source), holds(seat), preempted, seats(other.source),
+                holds(other),
+            ],
+            arguments: [
                 owner, seat.source.rawValue, seat.name, String(lease.priority.rawValue),
                 Self.milliseconds(lease.idle), Self.milliseconds(Limits.lease),
                 String(sourceLimit ?? -1), String(totalLimit ?? -1),
                 victim?.source.rawValue ?? "", victim?.name ?? "",
                 Self.milliseconds(Limits.notice),
             ])
+    }
+
+    package func acquire(
+        _ lease: SeatLease, owner: String, sourceLimit: Int?, totalLimit: Int?, victim: Seat?
+    ) async throws(QuotaStoreError) -> SeatOutcome {
+        let question = question(
+            toAcquire: lease, owner: owner, sourceLimit: sourceLimit, totalLimit: totalLimit,
+            victim: victim)
+        let answer = try await numbers(
+            "reserve", question.script, question.keys, question.arguments)
         guard answer.count == 3 else { throw .unexpected }
         let counts = SeatCounts(source: answer[1], total: answer[2])
         switch answer[0] {

@@ -3,50 +3,6 @@
 
 import Primitives
 
-/// How often each latency occurred, in steps of a tenth of a millisecond up to ten seconds.
-package struct LatencyHistogram: Sendable {
-    private static let stepMicroseconds: Int64 = 100
-    private static let stepCount = 100_000
-
-    package private(set) var count = 0
-    private var steps: [UInt32] = []
-    private var maximum = Duration.zero
-
-    package init() {}
-
-    /// Notes one latency; a clock that differs by less than nothing counts as none.
-    package mutating func record(_ latency: Duration) {
-        if steps.isEmpty { steps = Array(repeating: 0, count: Self.stepCount) }
-        let step = max(0, latency.saturatingNanoseconds / 1000 / Self.stepMicroseconds)
-        steps[min(Int(step), Self.stepCount - 1)] &+= 1
-        maximum = max(maximum, latency)
-        count += 1
-    }
-
-    package mutating func merge(_ other: LatencyHistogram) {
-        guard !other.steps.isEmpty else { return }
-        if steps.isEmpty { steps = Array(repeating: 0, count: Self.stepCount) }
-        for (index, number) in other.steps.enumerated() where number > 0 { steps[index] &+= number }
-        maximum = max(maximum, other.maximum)
-        count += other.count
-    }
-
-    /// The latency that this share of all stays below; `nil` without any.
-    package func quantile(_ share: Double) -> Duration? {
-        guard count > 0 else { return nil }
-        let wanted = max(1, Int((share * Double(count)).rounded(.up)))
-        var seen = 0
-        for (index, number) in steps.enumerated() {
-            seen += Int(number)
-            guard seen >= wanted else { continue }
-            return min(.microseconds(Int64(index + 1) * Self.stepMicroseconds), maximum)
-        }
-        return maximum
-    }
-
-    package var longest: Duration? { count > 0 ? maximum : nil }
-}
-
 /// The counts of any number of viewers.
 package struct LiveTally: Sendable {
     /// Authentic media packets, resends included, and their size as UDP payload.
