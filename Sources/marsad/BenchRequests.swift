@@ -20,11 +20,15 @@ struct RequestOptions: ParsableArguments {
     @Option(help: "A file for each request's due time, status and milliseconds (CSV).")
     var trace: String?
 
-    private func settings(_ work: RequestLoad.Work) throws -> RequestLoad.Settings {
+    func check() throws {
         try BenchServer.check("clients", Double(clients), 1...10_000)
         try BenchServer.check("seconds", seconds, 0.1...3600)
         try BenchServer.check("rate", rate, 0...1_000_000)
         try BenchServer.check("count", Double(count), 0...1e9)
+    }
+
+    private func settings(_ work: RequestLoad.Work) throws -> RequestLoad.Settings {
+        try check()
         let address = try server.address()
         var settings = RequestLoad.Settings(work)
         settings.host = address.host

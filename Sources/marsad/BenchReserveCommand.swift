@@ -21,6 +21,7 @@ extension Bench {
         @OptionGroup var options: RequestOptions
 
         func run() async throws {
+            try options.check()
             let cameras = try await Self.cameras(of: try options.server.address())
             guard !cameras.isEmpty else {
                 complain("the server has no camera to reserve")
