@@ -275,11 +275,14 @@ def check_requests(server, check):
         "garbage": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n",
         "version 9": "GET /health HTTP/9.1\r\n" + host + "\r\n",
         "an unfinished address": "GET  HTTP/1.1\r\n" + host + "\r\n",
+    }
+    too_large = {
         "101 header fields": get + "".join(f"X-{i}: 1\r\n" for i in range(101)) + "\r\n",
         "17 KB of headers": get + "".join(f"X-{i}: {'a' * 1000}\r\n" for i in range(17)) + "\r\n",
         "a header of 17 KB": get + f"X-A: {'a' * 17000}\r\n\r\n",
     }
-    for name, data in table.items():
+    for name, data in {**table, **too_large}.items():
+        wanted = (431, "PAYLOAD_TOO_LARGE") if name in too_large else (400, "INVALID_REQUEST")
         connection = Connection(server)
         connection.socket.settimeout(5)
         status, body = None, b""
@@ -288,8 +291,8 @@ def check_requests(server, check):
             closed = connection.is_closed()
         except (EOFError, socket.timeout):
             closed = False
-        check(status == 400 and closed and error_code(body) == "INVALID_REQUEST",
-              f"{name}: 400 in our shape, and the connection ends", f"{status} {closed} {body[:80]}")
+        check((status, error_code(body)) == wanted and closed,
+              f"{name}: {wanted[0]} in our shape, and the connection ends", f"{status} {closed} {body[:80]}")
     status, _, body = Connection(server).request("GET", "/" + "a" * 9000)
     check(status == 400, "an address of 9 KB is a 400", str(status))
     status, _, body = Connection(server).request(

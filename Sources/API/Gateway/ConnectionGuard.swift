@@ -26,6 +26,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var isReading = false
     private var unanswered = 0
     private var isMalformed = false
+    private var isTooLarge = false
 
     init(
         count: ConnectionCount, settings: GatewaySettings, makeID: @escaping @Sendable () -> String
@@ -95,7 +96,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if error is HTTPParserError { isMalformed = true }
+        if let error = error as? HTTPParserError {
+            isMalformed = true
+            isTooLarge = error == .headerOverflow
+        }
         context.fireErrorCaught(error)
     }
 
@@ -103,10 +107,16 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         _ context: ChannelHandlerContext, _ head: HTTPResponse, _ promise: EventLoopPromise<Void>?
     ) {
         let id = makeID()
-        let failure = MarsadError(
-            .invalidRequest, details: ["reason": "this is not a request of HTTP/1.1"])
+        // RFC 6585 §5.
+        let failure =
+            isTooLarge
+            ? MarsadError(
+                .payloadTooLarge, status: 431, details: ["reason": "the header is too large"])
+            : MarsadError(
+                .invalidRequest, details: ["reason": "this is not a request of HTTP/1.1"])
         let body = (try? jsonBytes(ErrorBody(failure, requestID: id))) ?? ByteBuffer()
         var head = head
+        head.status = .init(code: failure.status ?? failure.code.text.status)
         head.headerFields[.contentType] = "application/json; charset=utf-8"
         head.headerFields[.contentLength] = "\(body.readableBytes)"
         head.headerFields[.connection] = "close"
