@@ -236,7 +236,9 @@ struct Configuration {
                         description: "\(key.environmentName)_FILE is \"\(path)\"; "
                             + "allowed: a file that can be read")
                 }
-                try set(key.name, ConfigurationKey.trimmed(value), origin: path)
+                // An editor ends a file with a line's end, which is no part of a secret.
+                try set(
+                    key.name, value.trimmingCharacters(in: .whitespacesAndNewlines), origin: path)
             }
         }
         for (name, value) in flags {
