@@ -62,6 +62,9 @@ def check_folders(server, check):
 
     group = admin("a group of users for it", 201, "POST", "/api/v1/iam/groups", {
         "name": "Gate guards", "permissions": [{"permission": "camera:METRO/gates:view"}]})
+    refused = admin("one for a group of cameras that does not exist", 422, "POST", "/api/v1/iam/groups", {
+        "name": "Nobody's guards", "permissions": [{"permission": "camera:METRO/none:view"}]})
+    check(refused["error"]["details"]["folder"] == "METRO/none", "which is named", str(refused))
     users = admin("its users", 200, "GET", "/api/v1/iam/users?q=guard")["users"]
     admin("one more member", 200, "POST", f"/api/v1/iam/users/{users[0]['user_id']}/groups",
           {"group_id": group["group_id"]})

@@ -137,6 +137,17 @@ final class IdentityRig: Sendable {
             by: Self.program)
     }
 
+    /// A camera group, as the cameras' part makes it.
+    func folder(_ source: String, _ id: String) async throws {
+        _ = try await engine.transaction([
+            Statement(
+                """
+                INSERT INTO camera_folders (source, folder_id, name, created_at, updated_at)
+                VALUES (?, ?, ?, 0, 0)
+                """, [.text(source), .text(id), .text(id)])
+        ])
+    }
+
     func login(
         _ login: String, _ password: Redacted<String> = IdentityRig.password,
         from address: String = "192.0.2.1"

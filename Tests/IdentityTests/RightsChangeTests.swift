@@ -42,6 +42,41 @@ extension GroupID {
         }
     }
 
+    @Test("a permission for a camera group that does not exist is refused, and names it")
+    func unknownFolders() async throws {
+        try await IdentityRig.with { rig in
+            try await rig.folder("METRO", "gates")
+            let gates = Grant(try #require(Permission("camera:METRO/gates:view")))
+            // Of another source, the group is another one.
+            let other = Grant(try #require(Permission("camera:BUS/gates:view")))
+            let identity = rig.identity
+            var group = try await identity.createGroup(
+                name: "Gates", grants: [gates], by: IdentityRig.program)
+            let before = try await rig.events()
+            await #expect(
+                throws: MarsadError(
+                    .unprocessable,
+                    details: [
+                        "field": "permissions", "folder": "BUS/gates",
+                        "reason": "there is no such camera group",
+                    ])
+            ) {
+                _ = try await identity.createGroup(
+                    name: "Others", grants: [gates, other], by: IdentityRig.program)
+            }
+            group.grants = [other]
+            let changed = group
+            #expect(
+                await code { try await identity.updateGroup(changed, by: IdentityRig.program) }
+                    == .unprocessable)
+            #expect(
+                try await identity.group(group.id, for: IdentityRig.program).grants == [gates])
+            #expect(try await rig.events() == before)
+            try await rig.folder("BUS", "gates")
+            try await identity.updateGroup(changed, by: IdentityRig.program)
+        }
+    }
+
     @Test("nothing takes the last administrator's rights away, and each refusal changes nothing")
     func lastAdministrator() async throws {
         try await IdentityRig.with { rig in

@@ -112,6 +112,7 @@ import Testing
             #expect(
                 try await !other.authenticate(text, from: RequestOrigin())
                     .visibility.allows(bus, gates))
+            try await rig.folder("BUS", "gates")
             group.grants.append(Grant(try #require(Permission("camera:BUS/gates:view"))))
             group.grants.append(
                 Grant(try #require(Permission("playback:BUS/gates:view")), playbackHours: 48))

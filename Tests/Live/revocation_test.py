@@ -248,15 +248,15 @@ async def check_rights(demo, admin, cameras, check):
 
     watched = {"a packet of live video", "a heartbeat", "the live playlist", "a new reservation"}
     played = {"a playlist's link", "a link to recorded video"}
+    for folder in ("gates", "yard"):
+        assert demo.ask("POST", "/api/v1/folders", {
+            "source": "METRO", "folder_id": folder, "name": folder}, admin)[0] == 201
     _, group = demo.ask("POST", "/api/v1/iam/groups", {"name": "Guests", "permissions": [
         {"permission": "camera:METRO:view"}, {"permission": "playback:METRO:view"}]}, admin)
     _, gates = demo.ask("POST", "/api/v1/iam/groups", {"name": "Gates", "permissions": [
         {"permission": "camera:METRO/gates:view"}, {"permission": "playback:METRO/gates:view"}]}, admin)
     guest = add_user(demo, admin, "guest", agency="NONE", groups=[group["group_id"]])
     add_user(demo, admin, "keeper", agency="NONE", groups=[gates["group_id"]])
-    for folder in ("gates", "yard"):
-        assert demo.ask("POST", "/api/v1/folders", {
-            "source": "METRO", "folder_id": folder, "name": folder}, admin)[0] == 201
     for camera in cameras:
         assert put(camera, folder_id="gates") == 200
     address = f"/api/v1/iam/groups/{group['group_id']}"

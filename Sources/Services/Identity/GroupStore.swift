@@ -67,6 +67,21 @@ package struct GroupStore: Sendable {
         return Self.sorted(widest.values)
     }
 
+    /// One statement for each camera group that the permissions name, expecting that it exists: in the
+    /// transaction of a change, so that none is removed meanwhile.
+    static func proofs(of grants: [Grant]) -> [(folder: CameraScope, proof: Statement)] {
+        Set(grants.compactMap(\.permission.scope)).sorted { $0.description < $1.description }
+            .compactMap { scope in
+                guard case .folder(let source, let folder) = scope else { return nil }
+                return (
+                    scope,
+                    Statement(
+                        "SELECT folder_id FROM camera_folders WHERE source = ? AND folder_id = ?",
+                        [.text(source.rawValue), .text(folder.rawValue)], expecting: .someRows)
+                )
+            }
+    }
+
     // MARK: Changes
 
     func insert(_ group: UserGroup, at now: WallTime) -> [Statement] {

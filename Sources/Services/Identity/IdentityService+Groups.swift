@@ -40,7 +40,8 @@ extension IdentityService {
         try Self.check(group)
         try await commit(
             AuditEvent(.groupCreated, by: caller, details: Self.details(group)),
-            groups.insert(group, at: world.wallTime()))
+            try await provingFolders(of: group) + groups.insert(group, at: world.wallTime()),
+            missing: .unprocessable)
         return group
     }
 
@@ -54,7 +55,8 @@ extension IdentityService {
         let members = try await members(of: group.id)
         try await commit(
             AuditEvent(.groupUpdated, by: caller, details: details),
-            try await keepingAdministrator(groups.update(group, at: world.wallTime())),
+            try await keepingAdministrator(
+                try await provingFolders(of: group) + groups.update(group, at: world.wallTime())),
             missing: .lastAdministrator)
         await rightsChanged(of: members)
     }
@@ -150,6 +152,28 @@ extension IdentityService {
         }
         guard let group else { throw MarsadError(.notFound) }
         return group
+    }
+
+    /// Throws UNPROCESSABLE, which names it, where a permission is for a camera group that does not exist:
+    /// whoever made one of that name later would give it to people unknown to him. A camera group that
+    /// goes before the change is written fails the change.
+    private func provingFolders(
+        of group: UserGroup
+    ) async throws(MarsadError) -> [Statement] {
+        let proofs = GroupStore.proofs(of: group.grants)
+        for (folder, proof) in proofs {
+            let rows = try await reading { () async throws(DatabaseError) in
+                try await parts.database.query(Statement(proof.sql, proof.values))
+            }
+            guard rows.isEmpty else { continue }
+            throw MarsadError(
+                .unprocessable,
+                details: [
+                    "field": "permissions", "folder": folder.description,
+                    "reason": "there is no such camera group",
+                ])
+        }
+        return proofs.map(\.proof)
     }
 
     private static func check(_ group: UserGroup) throws(MarsadError) {
