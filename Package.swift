@@ -18,6 +18,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 
 /// A library target on its floor, and the tests that carry its name.
@@ -44,6 +45,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -85,6 +87,12 @@ let package = Package(
             ["Primitives", "CPQ", .product(name: "GRDB", package: "GRDB.swift")]),
         floor("Infrastructure", "Decoding", ["CFFmpeg", "H26x", nioCore]),
         floor("Infrastructure", "Observability", ["Primitives", logging]),
+        floor(
+            "Infrastructure", "Outbound",
+            [
+                "Primitives", nioCore, nioPosix, nioHTTP1, nioSSL,
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+            ]),
         floor("Infrastructure", "Valkey", ["Primitives", "RESP", nioCore, nioPosix, crypto]),
         // Floor 3
         floor("", "Domain", ["Primitives"]),
@@ -93,7 +101,7 @@ let package = Package(
             "Services", "Ingest",
             [
                 "Domain", "Primitives", "RTP", "RTPFormats", "RTSP", "H26x", "CSV",
-                "Observability", "Database", nioCore, nioPosix, logging, crypto,
+                "Observability", "Database", "Outbound", nioCore, nioPosix, logging, crypto,
             ]),
         floor(
             "Services", "Recording",
@@ -130,11 +138,11 @@ let package = Package(
             "", "API",
             [
                 "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Quota",
-                "Identity", "Layouts", "Observability", hummingbird, nioCore, nioHTTP1, logging,
-                crypto,
+                "Identity", "Layouts", "Observability", "Outbound", hummingbird, nioCore,
+                nioHTTP1, logging, crypto,
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                nioSSL,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ],
             resources: [.embedInCode("Resources/page")]),
@@ -150,7 +158,7 @@ let package = Package(
             dependencies: [
                 "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
                 "Identity", "Quota", "Layouts", "Valkey", "Database", "Decoding", "Observability",
-                "Simulation",
+                "Outbound", "Simulation",
                 "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, nioHTTP1, hummingbird, logging, "Yams", crypto,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
@@ -176,12 +184,13 @@ let package = Package(
         tests("Database", ["Database", "Primitives"]),
         tests("Decoding", ["Decoding", "H26x", "Simulation", "Primitives", nioCore]),
         tests("Observability", ["Observability", "Primitives", logging]),
+        tests("Outbound", ["Outbound", nioCore, nioPosix, nioHTTP1]),
         tests("Domain", ["Domain", "Primitives"]),
         tests(
             "Ingest",
             [
                 "Ingest", "Database", "Domain", "Primitives", "RTP", "RTSP", "H26x",
-                "Observability", nioCore, nioPosix, logging,
+                "Observability", "Outbound", nioCore, nioPosix, logging,
             ]),
         tests(
             "Recording",
@@ -211,7 +220,7 @@ let package = Package(
         tests(
             "API",
             [
-                "API", "Ingest", "Domain", "Observability", "Primitives", nioCore,
+                "API", "Ingest", "Domain", "Observability", "Outbound", "Primitives", nioCore,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),

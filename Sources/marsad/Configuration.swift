@@ -3,7 +3,7 @@
 
 import Domain
 import Foundation
-import Ingest
+import Outbound
 import Primitives
 import Valkey
 import WebRTC
@@ -49,6 +49,15 @@ struct ConfigurationKey: Sendable {
             name: name, defaultValue: value,
             allowed: "blocks of addresses such as 10.0.0.0/8, separated by commas",
             isValid: { list($0).allSatisfy { AddressBlock($0) != nil } })
+    }
+
+    /// The address of a service elsewhere, which is asked or told.
+    static func service(_ name: String) -> ConfigurationKey {
+        ConfigurationKey(
+            name: name, defaultValue: "",
+            allowed: "an https:// address without user and fragment; in outbound.networks also "
+                + "http://",
+            isValid: { $0.isEmpty || OutboundURL($0) != nil })
     }
 
     /// Every key of this version.
@@ -140,6 +149,17 @@ struct ConfigurationKey: Sendable {
         ConfigurationKey(
             name: "auth.provider_keys", defaultValue: "",
             allowed: "a file with the provider's keys as a JWK set, read again as they change",
+            isValid: { _ in true }),
+        service("auth.provider_jwks_url"),
+        service("auth.welcome_url"),
+        ConfigurationKey(
+            name: "auth.welcome_secret", defaultValue: "",
+            allowed: "at least 32 bytes, shared with the service that welcomes new users",
+            isValid: { $0.isEmpty || $0.utf8.count >= 32 }, isSecret: true),
+        networks("outbound.networks", ""),
+        ConfigurationKey(
+            name: "outbound.authorities", defaultValue: "",
+            allowed: "a PEM file with certificates that are trusted beside the system's",
             isValid: { _ in true }),
         ConfigurationKey(
             name: "auth.initial_admin_password", defaultValue: "",

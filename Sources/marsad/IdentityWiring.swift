@@ -3,9 +3,12 @@
 
 import Database
 import Domain
+import Glibc
 import Identity
+import Logging
 import NIOPosix
 import Observability
+import Outbound
 import Primitives
 
 /// Identity as one process has it.
@@ -16,11 +19,14 @@ struct IdentityWiring: Sendable {
     let heads: AuditHeadFile
     /// `nil` without a secret.
     let webhook: IAMWebhook?
+    /// `nil` where nobody welcomes new users.
+    let welcomes: WelcomeNotices?
 
     /// Keys and heads are files of the data folder, unless `audit.anchor` names another place for the
     /// heads. A key file that others may read ends the program with 2.
     init(
-        folder: DataFolder, configuration: Configuration, world: World, registry: MetricsRegistry
+        folder: DataFolder, configuration: Configuration, world: World,
+        registry: MetricsRegistry, logger: Logger? = nil
     ) throws {
         let hashers = NIOThreadPool(numberOfThreads: 2)
         let writer = NIOThreadPool(numberOfThreads: 1)
@@ -41,7 +47,12 @@ struct IdentityWiring: Sendable {
                 keys: keys, issuer: configuration.text("auth.issuer"), world: world),
             hasher: PasswordHasher(pool: hashers, world: world),
             revocations: Revocations(database: folder.database, world: world), world: world)
-        parts.external = try ExternalTokens.configured(configuration, world: world)
+        let client = try OutboundClient.configured(configuration)
+        parts.external = try ExternalTokens.configured(
+            configuration, client: client, world: world, registry: registry, logger: logger)
+        welcomes = try WelcomeNotices.configured(
+            configuration, client: client, world: world, registry: registry, logger: logger)
+        parts.welcome = welcomes?.welcome
         identity = IdentityService(parts)
     }
 
@@ -69,6 +80,7 @@ struct IdentityWiring: Sendable {
     }
 
     func stop() async {
+        await welcomes?.finish(patience: .seconds(2))
         try? audit.note(AuditEvent(.serverStopped, by: .program("server")))
         await audit.finish()
     }
@@ -112,12 +124,16 @@ func withIdentity(
         configuration, world: world, exclusive: false)
     let wiring = try IdentityWiring(
         folder: folder, configuration: configuration, world: world, registry: MetricsRegistry())
+    let result: Result<Void, any Error>
     do {
         try await wiring.prepare(configuration)
-        try await body(wiring, .program("cli"))
+        result = .success(try await body(wiring, .program("cli")))
     } catch {
-        await wiring.audit.finish()
-        throw error
+        result = .failure(error)
     }
     await wiring.audit.finish()
+    // What the command has to say is read while new users are told of, which may take all tries.
+    fflush(nil)
+    await wiring.welcomes?.finish(patience: .seconds(30))
+    try result.get()
 }

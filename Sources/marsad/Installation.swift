@@ -149,7 +149,8 @@ struct Installation: Service {
         registry = MetricsRegistry()
         certificate = try Self.certificate(configuration, world, registry, logger)
         people = try IdentityWiring(
-            folder: folder, configuration: configuration, world: world, registry: registry)
+            folder: folder, configuration: configuration, world: world, registry: registry,
+            logger: logger)
         let spool = NIOThreadPool(numberOfThreads: 2)
         let readers = NIOThreadPool(numberOfThreads: 2)
         decoders = NIOThreadPool(numberOfThreads: 1)

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import API
-import Ingest
 import NIOCore
+import Outbound
 import Primitives
 import Testing
 

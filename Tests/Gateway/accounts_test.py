@@ -526,22 +526,24 @@ class Provider:
 
     ISSUER = "https://login.example"
 
-    def __init__(self, folder):
-        self.key, self.keys = os.path.join(folder, "provider.pem"), os.path.join(folder, "keys.json")
+    def __init__(self, folder, name="one"):
+        self.name = name
+        self.key, self.keys = os.path.join(folder, f"{name}.pem"), os.path.join(folder, f"{name}.json")
         subprocess.run(["openssl", "genrsa", "-out", self.key, "2048"], check=True, capture_output=True)
         told = subprocess.run(["openssl", "rsa", "-in", self.key, "-noout", "-modulus"], check=True,
                               capture_output=True, text=True).stdout
         modulus = bytes.fromhex(told.strip().partition("=")[2])
+        self.set = {"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": name,
+                              "n": base64url(modulus), "e": "AQAB"}]}
         with open(self.keys, "w") as file:
-            json.dump({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "one",
-                                 "n": base64url(modulus), "e": "AQAB"}]}, file)
+            json.dump(self.set, file)
 
     def token(self, login, **claims):
         now = int(time.time())
         told = {"iss": self.ISSUER, "aud": "marsad", "sub": f"provider-{login}", "login_id": login,
                 "iat": now, "nbf": now, "exp": now + 300, **claims}
         parts = [base64url(json.dumps(part).encode())
-                 for part in ({"alg": "RS256", "typ": "JWT", "kid": "one"}, told)]
+                 for part in ({"alg": "RS256", "typ": "JWT", "kid": self.name}, told)]
         signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key],
                                    input=".".join(parts).encode(), capture_output=True, check=True)
         return ".".join([*parts, base64url(signature.stdout)])

@@ -44,16 +44,16 @@ class Authority:
     def openssl(self, *arguments):
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
 
-    def issue(self, serial, days="2"):
+    def issue(self, serial, days="2", names="IP:127.0.0.1,DNS:localhost"):
         """The texts of a certificate with its authority's, and of its key."""
         request, key, made = self.path("r.csr"), self.path("r.key"), self.path("r.pem")
         self.openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                      "-subj", "/CN=marsad", "-keyout", key, "-out", request)
-        names = self.path("names")
-        with open(names, "w") as file:
-            file.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        extensions = self.path("extensions")
+        with open(extensions, "w") as file:
+            file.write(f"subjectAltName={names}\n")
         self.openssl("x509", "-req", "-in", request, "-CA", self.root, "-CAkey", self.path("root.key"),
-                     "-set_serial", str(serial), "-days", days, "-extfile", names, "-out", made)
+                     "-set_serial", str(serial), "-days", days, "-extfile", extensions, "-out", made)
         return [open(made).read() + open(self.root).read(), open(key).read()]
 
 

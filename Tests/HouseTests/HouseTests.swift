@@ -59,7 +59,9 @@ enum House {
         "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC", "JOSE", "RESP",
         "CSV",
     ]
-    static let infrastructure: Set<String> = ["Database", "Decoding", "Observability", "Valkey"]
+    static let infrastructure: Set<String> = [
+        "Database", "Decoding", "Observability", "Outbound", "Valkey",
+    ]
     static let services: Set<String> = [
         "Ingest", "Recording", "Playback", "Live", "Quota", "Identity", "Layouts",
     ]
@@ -93,6 +95,7 @@ enum House {
         "Database": protocols.union(["Primitives", "CPQ"]),
         "Decoding": protocols.union(["Primitives", "CFFmpeg"]),
         "Valkey": protocols.union(["Primitives"]),
+        "Outbound": ["Primitives"],
         "Observability": protocols.union(["Primitives"]),
         "Domain": ["Primitives"],
         "Ingest": service,
@@ -102,7 +105,7 @@ enum House {
         "Layouts": service,
         "Live": service.union(["CNetwork"]),
         "Identity": service.union(["CArgon2"]),
-        "API": services.union(["Primitives", "Domain", "Observability"]),
+        "API": services.union(["Primitives", "Domain", "Observability", "Outbound"]),
         "Simulation": protocols.union(infrastructure).union(["Primitives", "Domain"]),
         "marsad": protocols.union(infrastructure).union(services)
             .union(["Primitives", "Domain", "API", "Simulation"]),

@@ -139,4 +139,96 @@ import Testing
             #expect(await authenticate(rig, try provider.token()) == .invalidToken)
         }
     }
+
+    private func next(of stream: AsyncStream<String>) async -> String? {
+        for await text in stream { return text }
+        return nil
+    }
+
+    /// What became of fetches, as text, in order.
+    private func reports() -> (AsyncStream<String>, @Sendable (KeyFetch) -> Void) {
+        let (stream, continuation) = AsyncStream<String>.makeStream()
+        return (
+            stream,
+            { fetch in
+                if case .taken(let keys) = fetch { continuation.yield("taken \(keys)") }
+                if case .failed = fetch { continuation.yield("failed") }
+            }
+        )
+    }
+
+    @Test("a new key of the provider is taken when its first token comes, and the old one goes")
+    func rotation() async throws {
+        let provider = try Provider()
+        let clock = TestWorld()
+        try await IdentityRig.with(
+            external: { _ in
+                ExternalTokens(
+                    provider: .init(issuer: "https://idp.example", audience: "marsad"),
+                    world: clock.world, fetch: { try provider.fetch() })
+            }
+        ) { rig in
+            try await rig.user("outsider", origin: .external)
+            #expect(await authenticate(rig, try provider.token()) == nil)
+            provider.publish(["idp-2"])
+            #expect(await authenticate(rig, try provider.token("idp-2")) == .invalidToken)
+            clock.advance(by: .seconds(31))
+            #expect(await authenticate(rig, try provider.token("idp-2")) == nil)
+            #expect(await authenticate(rig, try provider.token("idp-1")) == .invalidToken)
+        }
+    }
+
+    @Test("while an old set is fetched anew, and when that fails, the known keys go on")
+    func refresh() async throws {
+        let provider = try Provider()
+        let clock = TestWorld()
+        let (release, open) = AsyncStream<Void>.makeStream()
+        let gate = Task { for await _ in release {} }
+        let (stream, report) = reports()
+        try await IdentityRig.with(
+            external: { _ in
+                ExternalTokens(
+                    provider: .init(issuer: "https://idp.example", audience: "marsad"),
+                    world: clock.world,
+                    fetch: {
+                        if provider.fetches > 0 { await gate.value }
+                        return try provider.fetch()
+                    }, report: report)
+            }
+        ) { rig in
+            try await rig.user("outsider", origin: .external)
+            #expect(await authenticate(rig, try provider.token()) == nil)
+            #expect(await next(of: stream) == "taken 1")
+            provider.publish(["idp-1", "idp-2"])
+            clock.advance(by: .seconds(3601))
+            // The provider hangs: were this to wait for it, the test would not end.
+            #expect(await authenticate(rig, try provider.token()) == nil)
+            open.finish()
+            #expect(await next(of: stream) == "taken 2")
+            provider.fail()
+            clock.advance(by: .seconds(3601))
+            #expect(await authenticate(rig, try provider.token()) == nil)
+            #expect(await next(of: stream) == "failed")
+            #expect(await authenticate(rig, try provider.token("idp-2")) == nil)
+        }
+    }
+
+    @Test(
+        "what is no set of keys is a failure",
+        arguments: ["", "{}", "[]", #"{"keys": []}"#, "<html>", #"{"keys": [{"kty": "RSA"}]}"#])
+    func malformed(text: String) async throws {
+        let provider = try Provider()
+        let (stream, report) = reports()
+        try await IdentityRig.with(
+            external: { world in
+                ExternalTokens(
+                    provider: .init(issuer: "https://idp.example", audience: "marsad"),
+                    world: world, fetch: { Array(text.utf8) }, report: report)
+            }
+        ) { rig in
+            try await rig.user("outsider", origin: .external)
+            #expect(await authenticate(rig, try provider.token()) == .invalidToken)
+            #expect(await next(of: stream) == "failed")
+        }
+    }
 }

@@ -61,7 +61,8 @@ final class IdentityRig: Sendable {
     static let program = Caller.program("test")
 
     private init(
-        folder: URL, engine: any DatabaseEngine, pool: NIOThreadPool, external: ExternalTokens?
+        folder: URL, engine: any DatabaseEngine, pool: NIOThreadPool, external: ExternalTokens?,
+        welcome: WelcomeHook?
     ) throws {
         self.folder = folder
         self.engine = engine
@@ -84,12 +85,13 @@ final class IdentityRig: Sendable {
             tokens: AccessTokens(keys: keys, issuer: "https://marsad.example", world: world),
             hasher: hasher, revocations: revocations, world: world)
         parts.external = external
+        parts.welcome = welcome
         identity = IdentityService(parts)
     }
 
     /// Runs `body` with a fresh identity and leaves nothing behind.
     static func with(
-        external: ((World) -> ExternalTokens)? = nil,
+        external: ((World) -> ExternalTokens)? = nil, welcome: WelcomeHook? = nil,
         _ body: (IdentityRig) async throws -> Void
     ) async throws {
         let folder = FileManager.default.temporaryDirectory
@@ -101,7 +103,8 @@ final class IdentityRig: Sendable {
         let pool = NIOThreadPool(numberOfThreads: 2)
         pool.start()
         let rig = try IdentityRig(
-            folder: folder, engine: engine, pool: pool, external: external?(TestWorld().world))
+            folder: folder, engine: engine, pool: pool, external: external?(TestWorld().world),
+            welcome: welcome)
         try await body(rig)
         await rig.audit.finish()
         try await engine.close()

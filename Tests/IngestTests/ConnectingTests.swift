@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Observability
+import Outbound
 import Primitives
 import Testing
 

@@ -1,8 +1,8 @@
 // Where a request comes from, behind the proxies whose word is taken.
 // SPDX-License-Identifier: Apache-2.0
 
-package import Ingest
 package import NIOCore
+package import Outbound
 
 /// A client's address without its port.
 package struct ClientAddress: Sendable, Hashable {

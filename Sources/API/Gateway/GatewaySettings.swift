@@ -1,7 +1,7 @@
 // What of the gateway can be configured.
 // SPDX-License-Identifier: Apache-2.0
 
-package import Ingest
+package import Outbound
 
 /// The gateway's limits and lists; the defaults are the contract's.
 package struct GatewaySettings: Sendable {

@@ -8,6 +8,13 @@ import Foundation
 import JOSE
 import Primitives
 
+/// What became of fetching a provider's keys.
+package enum KeyFetch: Sendable {
+    case taken(keys: Int)
+    /// The keys that were known stay.
+    case failed(any Error)
+}
+
 /// Checks tokens of one configured provider. Keys are fetched when a name is unknown or the set is an
 /// hour old; while the provider cannot be reached, the known ones stay.
 package actor ExternalTokens {
@@ -32,21 +39,29 @@ package actor ExternalTokens {
     /// Reads the bytes at the provider's JWKS address; bounded in size and time by whoever gives it.
     package typealias Fetch = @Sendable () async throws -> [UInt8]
 
+    /// A larger key set is not parsed.
+    package static let keySetBytes = KeySet.maxBytes
+
     /// Of their types, what providers write: `JWT` mostly, `at+jwt` by RFC 9068.
     private static let types: Set<String> = ["JWT", "at+jwt"]
 
     private let provider: Provider
     private let fetch: Fetch
+    private let report: @Sendable (KeyFetch) -> Void
     private let world: World
     private var keys: [String: RSAPublicParameters] = [:]
     private var fetchedAt: Instant?
     private var triedAt: Instant?
-    private var fetching: Task<KeySet?, Never>?
+    private var fetching: Task<Void, Never>?
 
-    package init(provider: Provider, world: World, fetch: @escaping Fetch) {
+    package init(
+        provider: Provider, world: World, fetch: @escaping Fetch,
+        report: @escaping @Sendable (KeyFetch) -> Void = { _ in }
+    ) {
         self.provider = provider
         self.world = world
         self.fetch = fetch
+        self.report = report
     }
 
     /// Whether a token says that it is the provider's: only then are its keys asked for.
@@ -78,28 +93,27 @@ package actor ExternalTokens {
         let now = world.now()
         let isOld = fetchedAt.map { now - $0 > Limits.externalKeysAge } ?? true
         let mayTry = triedAt.map { now - $0 > Limits.externalKeysRetry } ?? true
-        if let fetching {
-            _ = await fetching.value
-        } else if (keys[keyID] == nil || isOld) && mayTry {
-            await refresh(at: now)
+        if keys[keyID] == nil || isOld, mayTry, fetching == nil {
+            triedAt = now
+            fetching = Task { await refresh(at: now) }
         }
+        // Who shows a key that is known does not wait for a provider that hangs.
+        if keys[keyID] == nil, let fetching { await fetching.value }
         guard let parameters = keys[keyID] else { return nil }
         return try? _RSA.Signing.PublicKey(n: parameters.modulus, e: parameters.exponent)
     }
 
     private func refresh(at now: Instant) async {
-        triedAt = now
-        let fetch = fetch
-        let task = Task { () -> KeySet? in
-            guard let bytes = try? await fetch() else { return nil }
-            return try? KeySet(parsing: bytes)
+        do {
+            let set = try KeySet(parsing: try await fetch())
+            guard !set.keys.isEmpty else { throw JOSEError.malformed("no keys") }
+            keys = Dictionary(
+                set.keys.map { ($0.keyID, $0) }, uniquingKeysWith: { first, _ in first })
+            fetchedAt = now
+            report(.taken(keys: keys.count))
+        } catch {
+            report(.failed(error))
         }
-        fetching = task
-        let set = await task.value
         fetching = nil
-        guard let set, !set.keys.isEmpty else { return }
-        keys = Dictionary(
-            set.keys.map { ($0.keyID, $0) }, uniquingKeysWith: { first, _ in first })
-        fetchedAt = now
     }
 }

@@ -56,6 +56,17 @@ package struct IAMWebhook: Sendable {
         return try Self.event(body)
     }
 
+    /// The headers by which who has the secret knows that a body is ours: the same that `verify` takes.
+    func headers(for body: [UInt8], at now: WallTime) -> [(name: String, value: String)] {
+        let timestamp = String(now.microseconds / 1_000_000)
+        var code = HMAC<SHA256>(key: key.reveal())
+        code.update(data: Array("\(timestamp).".utf8) + body)
+        return [
+            ("X-IAM-Timestamp", timestamp),
+            ("X-IAM-Signature", "sha256=" + Array(code.finalize()).hex),
+        ]
+    }
+
     private static func event(_ body: [UInt8]) throws(MarsadError) -> IAMEvent {
         guard let members = (try? JSONValue(parsing: body))?.members,
             let id = members["event_id"]?.text, (1...128).contains(id.utf8.count),

@@ -175,7 +175,7 @@ extension IdentityService {
         try await commit(
             AuditEvent(.userCreated, by: caller, subject: id, details: details),
             statements + makesGroup + [users.insert(user, passwordHash: hash)] + members)
-        if let welcome = parts.welcome { Task { await welcome(user) } }
+        parts.welcome?(user)
         return user
     }
 

@@ -15,8 +15,8 @@ package struct TokenGrant: Sendable {
     package let refreshToken: Redacted<String>?
 }
 
-/// Told of each new user, to welcome it by whatever the installation uses. Fails by itself.
-package typealias WelcomeHook = @Sendable (User) async -> Void
+/// Told of each new user, to welcome it by whatever the installation uses. Returns at once.
+package typealias WelcomeHook = @Sendable (User) -> Void
 
 /// Told of users whose permissions this process has just changed.
 package typealias RightsListener = @Sendable (Set<UserID>) async -> Void

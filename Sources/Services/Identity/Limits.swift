@@ -54,6 +54,10 @@ package enum Limits {
     static let webhookBytes = 65_536
     /// Longer than the tolerance on both sides: an older event is refused by its time.
     static let webhookMemory = Duration.seconds(3600)
+    /// Between the tries of welcoming one user.
+    static let welcomePauses = [Duration.seconds(1), .seconds(5)]
+    static let welcomesAtOnce = 4
+    static let welcomesWaiting = 1000
     static let externalKeysAge = Duration.seconds(3600)
     /// An unknown key name asks the provider at most this often.
     static let externalKeysRetry = Duration.seconds(30)

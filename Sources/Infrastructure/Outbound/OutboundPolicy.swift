@@ -1,0 +1,28 @@
+// Which addresses a request to another service may go to: the guard against a name that leads inside.
+// SPDX-License-Identifier: Apache-2.0
+
+package import NIOCore
+
+/// Asked of the resolved address, which is then the one connected to: a name that resolves otherwise a
+/// moment later (DNS rebinding) changes nothing.
+package struct OutboundPolicy: Sendable {
+    /// Where requests may go in any case, also without TLS: `outbound.networks`.
+    package var networks: [AddressBlock]
+
+    package init(networks: [AddressBlock]) { self.networks = networks }
+
+    /// This host and its neighbours, by whatever form of address: nothing that a service elsewhere has.
+    private static let inside = [
+        "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3",
+        // Unspecified, loopback and IPv4-compatible; link-local; multicast; and two that hide IPv4.
+        "::/96", "fe80::/10", "ff00::/8", "64:ff9b::/96", "2002::/16",
+    ].compactMap(AddressBlock.init)
+
+    /// - Parameter isEncrypted: whether the service proves by TLS who it is.
+    package func allows(_ address: SocketAddress, isEncrypted: Bool) -> Bool {
+        if AddressBlock.metadataServices.contains(where: { $0.contains(address) }) { return false }
+        if networks.contains(where: { $0.contains(address) }) { return true }
+        return isEncrypted && !AddressBlock.bytes(of: address).isEmpty
+            && !Self.inside.contains { $0.contains(address) }
+    }
+}
