@@ -35,7 +35,7 @@ from gateway_test import ROOT, Connection  # noqa: E402
 SYMBOLS = string.ascii_letters + string.digits + string.punctuation
 PIECE = 8
 ROLES = ["administrator", "user", "new user", "wrong password", "camera", "new camera", "bad camera",
-         "webhook", "TURN", "Valkey", "bearer", "link", "command"]
+         "webhook", "welcome", "TURN", "Valkey", "bearer", "link", "command"]
 
 
 def canaries(seed):
@@ -132,6 +132,9 @@ class Server(AccountsServer):
         self.environment = {
             **os.environ, "MARSAD_AUTH_INITIAL_ADMIN_PASSWORD": secrets["administrator"],
             "MARSAD_AUTH_WEBHOOK_SECRET": secrets["webhook"],
+            # Nobody is there: each notice fails, and says so.
+            "MARSAD_AUTH_WELCOME_URL": "https://127.0.0.1:9/welcome",
+            "MARSAD_AUTH_WELCOME_SECRET": secrets["welcome"],
             "MARSAD_WEBRTC_TURN_SECRET": secrets["TURN"],
             "MARSAD_VALKEY_URL": f"redis://:{quoted}@127.0.0.1:{self.valkey.port}",
             "MARSAD_LOG_LEVEL": "trace"}
@@ -290,7 +293,8 @@ def drive_commands(server, search, secrets, check):
     raw, quoted = secrets["Valkey"], urllib.parse.quote(secrets["Valkey"], safe="")
     for setting in (f"valkey.url=redis://:{raw}@127.0.0.1:1", f"valkey.url=redis://:{quoted}@x:99999",
                     f"valkey.url={quoted}", f"webrtc.turn_secret={secrets['TURN']}",
-                    f"auth.webhook_secret={secrets['webhook'][:20]}", f"auth.webhok_secret={quoted}",
+                    f"auth.webhook_secret={secrets['webhook'][:20]}",
+                    f"auth.welcome_secret={secrets['welcome'][:20]}", f"auth.webhok_secret={quoted}",
                     f"{quoted}"):
         server.run(search, "serve", "--print-config", "--set", setting, *data)
 
