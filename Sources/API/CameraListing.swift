@@ -4,10 +4,12 @@
 import Domain
 import Ingest
 import NIOCore
+import Primitives
 import Synchronization
 
 /// A list of 500 cameras takes longer to write than all else that a request costs; so each camera is
-/// written once for each reading of the directory, and an answer is put together from those pieces.
+/// written once for each reading of the directory, beside the requests, and an answer is put together from
+/// those pieces.
 final class CameraListing: Sendable {
     /// One camera, with what a list is searched by.
     struct Entry: Sendable {
@@ -25,23 +27,67 @@ final class CameraListing: Sendable {
         }
     }
 
-    private struct Written {
-        var revision: Int
-        var entries: [Entry]
+    /// All cameras as they were at one moment.
+    struct Page: Sendable {
+        let snapshot: CameraDirectory.Snapshot
+        let entries: [Entry]
     }
 
-    private let written = Mutex<Written?>(nil)
+    private struct State {
+        var newest: Page?
+        /// For all who ask while it is under way.
+        var writing: (revision: Int, task: Task<Page, any Error>)?
+    }
 
-    func entries(
+    /// How much older than the directory a page may be: while one is being written, the one before is
+    /// given out, unless this process has changed a camera since.
+    private static let age = Duration.seconds(1)
+
+    private let state = Mutex(State())
+
+    func page(
         of snapshot: CameraDirectory.Snapshot, _ node: any CameraNode
-    ) async throws -> [Entry] {
-        if let known = written.withLock({ $0 }), known.revision == snapshot.revision {
-            return known.entries
+    ) async throws -> Page {
+        let (known, writing): (Page?, Task<Page, any Error>?) = state.withLock { state in
+            if let newest = state.newest, newest.snapshot.revision >= snapshot.revision {
+                return (newest, nil)
+            }
+            let task: Task<Page, any Error>
+            if let writing = state.writing, writing.revision >= snapshot.revision {
+                task = writing.task
+            } else {
+                // Not on the connection's thread, whose other requests would wait for it.
+                task = Task { try await self.write(snapshot, node) }
+                state.writing = (snapshot.revision, task)
+            }
+            let newest = state.newest.flatMap { page in
+                page.snapshot.changes == snapshot.changes
+                    && snapshot.readAt - page.snapshot.readAt < Self.age ? page : nil
+            }
+            return (newest, task)
+        }
+        if let known { return known }
+        guard let writing else { return try await write(snapshot, node) }
+        return try await writing.value
+    }
+
+    private func write(
+        _ snapshot: CameraDirectory.Snapshot, _ node: any CameraNode
+    ) async throws -> Page {
+        defer {
+            state.withLock { state in
+                if state.writing?.revision == snapshot.revision { state.writing = nil }
+            }
         }
         let states = await node.states()
         let entries = try snapshot.cameras.map { try Entry($0, states[$0.id] ?? StreamState()) }
-        written.withLock { $0 = Written(revision: snapshot.revision, entries: entries) }
-        return entries
+        let page = Page(snapshot: snapshot, entries: entries)
+        state.withLock { state in
+            if state.newest.map({ $0.snapshot.revision < snapshot.revision }) ?? true {
+                state.newest = page
+            }
+        }
+        return page
     }
 
     /// The contract's answer, of these entries.

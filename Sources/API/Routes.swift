@@ -215,17 +215,19 @@ package struct Routes: Sendable {
         if let text = query["source"], Source(text) == nil {
             throw MarsadError(.invalidRequest, details: ["parameter": "source"])
         }
-        let snapshot = try await services.directory.snapshot()
-        let found = try await services.listing.entries(of: snapshot, services.node).filter {
-            caller.visibility.allows($0.camera)
-                && (query["source"] ?? $0.camera.source.rawValue) == $0.camera.source.rawValue
-                && (query["status"] ?? $0.status) == $0.status
-                && (words.map($0.words.contains) ?? true)
+        let page = try await services.listing.page(
+            of: services.directory.snapshot(), services.node)
+        let (source, status) = (query["source"], query["status"])
+        let found = page.entries.filter { entry in
+            caller.visibility.allows(entry.camera)
+                && (source.map { $0 == entry.camera.source.rawValue } ?? true)
+                && (status.map { $0 == entry.status } ?? true)
+                && (words.map(entry.words.contains) ?? true)
         }
         return jsonResponse(
             bytes: CameraListing.body(
                 found.dropFirst(offset).prefix(limit), total: found.count,
-                at: snapshot.readAt.description))
+                at: page.snapshot.readAt.description))
     }
 
     private func snapshot(_ request: Request, _ context: MarsadRequestContext) async throws

@@ -16,7 +16,8 @@ package final class CameraDirectory: Sendable {
         /// In the order in which they were added.
         package let cameras: [Camera]
         fileprivate let byID: [CameraID: Camera]
-        fileprivate let changes: Int
+        /// How many changes this process had made by then.
+        package let changes: Int
         fileprivate let began: Instant
     }
 
@@ -51,17 +52,18 @@ package final class CameraDirectory: Sendable {
         let changes = store.changes.count
         let began = world.now()
         let known: Known = state.withLock { state in
-            if let newest = state.newest, newest.changes == changes,
-                began - newest.began < Limits.directoryAge
-            {
-                return .read(newest)
+            let newest = state.newest.flatMap { $0.changes == changes ? $0 : nil }
+            if let newest, began - newest.began < Limits.directoryRenewal { return .read(newest) }
+            let reading: Task<Snapshot, any Error>
+            if let known = state.reading, known.changes == changes {
+                reading = known.task
+            } else {
+                reading = Task { try await self.read(after: changes, began) }
+                state.reading = (changes, reading)
             }
-            if let reading = state.reading, reading.changes == changes {
-                return .being(reading.task)
-            }
-            let task = Task { try await self.read(after: changes, began) }
-            state.reading = (changes, task)
-            return .being(task)
+            // Nobody waits for the next reading while the last one is young enough.
+            if let newest, began - newest.began < Limits.directoryAge { return .read(newest) }
+            return .being(reading)
         }
         switch known {
         case .read(let snapshot): return snapshot

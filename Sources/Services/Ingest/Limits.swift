@@ -28,6 +28,8 @@ package enum Limits {
     static let errorCharacters = 500
     /// What another process changes of the cameras is seen after this.
     static let directoryAge = Duration.seconds(1)
+    /// From when on it is read anew for those who come later.
+    static let directoryRenewal = Duration.milliseconds(500)
     static let probesAtOnce = 4
     /// After PLAY: a camera asked for nothing sends a keyframe each few seconds.
     static let probeKeyframe = Duration.seconds(10)
