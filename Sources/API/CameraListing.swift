@@ -36,39 +36,42 @@ final class CameraListing: Sendable {
     private struct State {
         var newest: Page?
         /// For all who ask while it is under way.
-        var writing: (revision: Int, task: Task<Page, any Error>)?
+        var writing: (snapshot: CameraDirectory.Snapshot, task: Task<Page, any Error>)?
     }
 
-    /// How much older than the directory a page may be: while one is being written, the one before is
-    /// given out, unless this process has changed a camera since.
-    private static let age = Duration.seconds(1)
+    private enum Known {
+        case written(Page)
+        case being(Task<Page, any Error>)
+    }
 
     private let state = Mutex(State())
 
+    /// While a page is being written, the one before is given out, unless it is too old or this process has
+    /// changed a camera since.
     func page(
-        of snapshot: CameraDirectory.Snapshot, _ node: any CameraNode
+        of snapshot: CameraDirectory.Snapshot, _ node: any CameraNode, at now: Instant
     ) async throws -> Page {
-        let (known, writing): (Page?, Task<Page, any Error>?) = state.withLock { state in
-            if let newest = state.newest, newest.snapshot.revision >= snapshot.revision {
-                return (newest, nil)
+        let known: Known = state.withLock { state in
+            if let newest = state.newest, newest.snapshot.isAsNew(as: snapshot) {
+                return .written(newest)
             }
             let task: Task<Page, any Error>
-            if let writing = state.writing, writing.revision >= snapshot.revision {
+            if let writing = state.writing, writing.snapshot.isAsNew(as: snapshot) {
                 task = writing.task
             } else {
                 // Not on the connection's thread, whose other requests would wait for it.
                 task = Task { try await self.write(snapshot, node) }
-                state.writing = (snapshot.revision, task)
+                state.writing = (snapshot, task)
             }
-            let newest = state.newest.flatMap { page in
-                page.snapshot.changes == snapshot.changes
-                    && snapshot.readAt - page.snapshot.readAt < Self.age ? page : nil
+            if let newest = state.newest, newest.snapshot.mayStand(for: snapshot, at: now) {
+                return .written(newest)
             }
-            return (newest, task)
+            return .being(task)
         }
-        if let known { return known }
-        guard let writing else { return try await write(snapshot, node) }
-        return try await writing.value
+        switch known {
+        case .written(let page): return page
+        case .being(let task): return try await task.value
+        }
     }
 
     private func write(
@@ -76,14 +79,14 @@ final class CameraListing: Sendable {
     ) async throws -> Page {
         defer {
             state.withLock { state in
-                if state.writing?.revision == snapshot.revision { state.writing = nil }
+                if state.writing?.snapshot.revision == snapshot.revision { state.writing = nil }
             }
         }
         let states = await node.states()
         let entries = try snapshot.cameras.map { try Entry($0, states[$0.id] ?? StreamState()) }
         let page = Page(snapshot: snapshot, entries: entries)
         state.withLock { state in
-            if state.newest.map({ $0.snapshot.revision < snapshot.revision }) ?? true {
+            if state.newest.map({ snapshot.isAsNew(as: $0.snapshot) }) ?? true {
                 state.newest = page
             }
         }

@@ -11,7 +11,7 @@ extension Routes {
     /// Their sockets come back, to be told what they may know now.
     package func reviewRights(of users: Set<UserID>) async {
         tickets.forget(users)
-        services.hub.reconnect(users)
+        services.hub.reconnect { $0.actor.userID.map(users.contains) ?? false }
         await review { held in held.holder.actor.userID.map(users.contains) ?? false }
     }
 
@@ -34,7 +34,7 @@ extension Routes {
         throw MarsadError(isRevoked ? .sessionRevoked : .cameraNotFound)
     }
 
-    private func review(_ isConcerned: @Sendable (HeldCamera) -> Bool) async {
+    func review(_ isConcerned: @Sendable (HeldCamera) -> Bool) async {
         let watched = await services.reservations.held.filter(isConcerned)
         var ended: [String] = []
         for held in watched where await hasLost(.viewCamera, held) { ended.append(held.id) }

@@ -216,7 +216,7 @@ package struct Routes: Sendable {
             throw MarsadError(.invalidRequest, details: ["parameter": "source"])
         }
         let page = try await services.listing.page(
-            of: services.directory.snapshot(), services.node)
+            of: services.directory.snapshot(), services.node, at: services.world.now())
         let (source, status) = (query["source"], query["status"])
         let found = page.entries.filter { entry in
             caller.visibility.allows(entry.camera)

@@ -5,6 +5,7 @@ import ArgumentParser
 import Domain
 import Foundation
 import Identity
+import Ingest
 import Observability
 import Primitives
 
@@ -106,6 +107,14 @@ private enum BenchAgencies {
         let wiring = try IdentityWiring(
             folder: folder, configuration: configuration, world: world,
             registry: MetricsRegistry())
+        let cameras = folder.administration(world: world, audit: wiring.audit)
+        for number in 0..<Self.count * foldersPerAgency {
+            guard let source = Source(agency(number)),
+                let id = FolderID(Self.folder(number / Self.count))
+            else { continue }
+            _ = try await cameras.add(
+                id, in: source, name: id.rawValue, nameArabic: "", by: .program("cli"))
+        }
         var callers: [Caller] = []
         for number in 0..<count {
             callers.append(try await caller(number, wiring.identity))

@@ -47,11 +47,14 @@ struct IdentityWiring: Sendable {
                 keys: keys, issuer: configuration.text("auth.issuer"), world: world),
             hasher: PasswordHasher(pool: hashers, world: world),
             revocations: Revocations(database: folder.database, world: world), world: world)
-        let client = try OutboundClient.configured(configuration)
         parts.external = try ExternalTokens.configured(
-            configuration, client: client, world: world, registry: registry, logger: logger)
+            configuration,
+            client: OutboundClient.configured(configuration, for: "auth.provider_jwks_url"),
+            world: world, registry: registry, logger: logger)
         welcomes = try WelcomeNotices.configured(
-            configuration, client: client, world: world, registry: registry, logger: logger)
+            configuration,
+            client: OutboundClient.configured(configuration, for: "auth.welcome_url"),
+            world: world, registry: registry, logger: logger)
         parts.welcome = welcomes?.welcome
         identity = IdentityService(parts)
     }
@@ -80,9 +83,10 @@ struct IdentityWiring: Sendable {
     }
 
     func stop() async {
-        await welcomes?.finish(patience: .seconds(2))
         try? audit.note(AuditEvent(.serverStopped, by: .program("server")))
         await audit.finish()
+        // Last: a receiver that hangs must not cost the audit log its end.
+        await welcomes?.finish(patience: .seconds(2))
     }
 
     /// The first administrator of a new installation. A password that was made is shown this once.

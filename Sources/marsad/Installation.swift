@@ -138,7 +138,7 @@ struct Installation: Service {
     /// Told of cameras that were changed or removed: who may watch them is asked anew.
     private var cameraChanged: @Sendable (CameraID) async -> Void = { _ in }
     /// Asks anew what people may, whose rights another process may have changed.
-    private var followRights: @Sendable (inout RightsWatch) async -> Void = { _ in }
+    private var followRights: @Sendable () async -> Void = {}
 
     init(
         configuration: Configuration, folder: DataFolder, world: World, logger: Logger
@@ -290,7 +290,7 @@ struct Installation: Service {
         people.identity.onRightsChange { await routes.reviewRights(of: $0) }
         var service = self
         service.cameraChanged = { await routes.reviewRights(on: $0) }
-        service.followRights = { await routes.followRights(&$0) }
+        service.followRights = { await routes.followRights() }
         var application = Application(
             responder: routes.responder(), server: routes.server(certificate),
             configuration: .init(address: .hostname(host, port: port), serverName: nil),
@@ -331,9 +331,8 @@ struct Installation: Service {
     }
 
     private func watchRights() async {
-        var watch = RightsWatch()
         while !Task.isCancelled {
-            await followRights(&watch)
+            await followRights()
             do { try await Task.sleep(for: .seconds(5)) } catch { return }
         }
     }

@@ -23,14 +23,14 @@ extension Configuration {
 }
 
 extension OutboundClient {
-    /// `nil` where no service is named.
+    /// For the service that a key names; `nil` where it names none.
     static func configured(
-        _ configuration: Configuration
+        _ configuration: Configuration, for name: String
     ) throws(ConfigurationError) -> OutboundClient? {
-        let names = ["auth.provider_jwks_url", "auth.welcome_url"]
-        guard names.contains(where: { !configuration.text($0).isEmpty }) else { return nil }
+        guard !configuration.text(name).isEmpty else { return nil }
         let authorities = configuration.text("outbound.authorities")
-        // Of its own: a dead name server holds its threads for tens of seconds.
+        // Of its own: a dead name server holds its threads for tens of seconds, and must hold up no
+        // other service.
         let resolver = NIOThreadPool(numberOfThreads: 2)
         resolver.start()
         do throws(OutboundError) {
@@ -58,6 +58,11 @@ extension WelcomeNotices {
         guard let webhook = IAMWebhook(secret: Redacted(secret)), let url, let client else {
             throw ConfigurationError(
                 description: "auth.welcome_url and auth.welcome_secret are needed together")
+        }
+        // One secret would let the receiver of notices sign events of the identity system.
+        guard secret != configuration.text("auth.webhook_secret") else {
+            throw ConfigurationError(
+                description: "auth.welcome_secret is auth.webhook_secret; allowed: another secret")
         }
         let counter = { @Sendable (result: String) in
             registry.counter(

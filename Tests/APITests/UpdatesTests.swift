@@ -234,7 +234,7 @@ private func subscribe(_ topics: String) -> ByteBuffer {
         let (_, changed) = try rig.client(rig.caller([.all], user: user))
         let (_, staying) = try rig.client(rig.caller([.all], user: other))
         let (_, program) = try rig.client(.program("local"))
-        rig.hub.reconnect([user])
+        rig.hub.reconnect { $0.actor.userID == user }
         rig.loop.run()
         #expect(changed.closure == .restart)
         #expect(staying.closure == nil)

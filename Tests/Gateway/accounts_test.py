@@ -490,6 +490,19 @@ def check_changed_elsewhere(server, check):
     check(until(15, lambda: code() == "TOKEN_EXPIRED") is not None,
           "the reservation ends without being asked for", str(code()))
     check(socket.close_code() == 1012, "and the socket is told to come back")
+    # What this process takes away ends at once; the look at what others did finds nothing then.
+    admin, token = server.token("admin"), server.token("moved")
+    socket = Connection(server)
+    socket.upgrade(Sec_WebSocket_Protocol=f"marsad, bearer.{token}")
+    _, _, group = server.ask("POST", "/api/v1/iam/groups", {
+        "name": "Movers", "permissions": [{"permission": "camera:METRO:view"}]}, admin)
+    server.ask("POST", f"/api/v1/iam/users/{identity}/groups", {"group_id": group["group_id"]}, admin)
+    check(socket.close_code() == 1012, "a right given here is told to the socket as well")
+    socket = Connection(server)
+    socket.upgrade(Sec_WebSocket_Protocol=f"marsad, bearer.{token}")
+    time.sleep(6)
+    socket.subscribe("quota")
+    check(socket.message()["type"] == "SNAPSHOT", "and told once: the next one stays open")
 
 
 def check_flood(server, check):
@@ -622,6 +635,11 @@ def check_configuration(marsad, folder, check):
           refused.stderr)
     check("auth.webhook_secret: •••" in run(f"auth.webhook_secret={SECRET}").stdout,
           "a secret is not printed")
+    decided = subprocess.run(
+        [marsad, "bench", "decisions", "--cameras", "50", "--roles", "8", "--rounds", "1"],
+        capture_output=True, text=True, timeout=60)
+    check(decided.returncode == 0 and json.loads(decided.stdout)["decisions"] == 400,
+          "decisions can be timed", decided.stdout + decided.stderr)
     nowhere = os.path.join(folder, "none")
     asked = subprocess.run([marsad, "migrate", "--check", "--data", nowhere], capture_output=True,
                            text=True, timeout=30)

@@ -178,6 +178,26 @@ import Testing
         }
     }
 
+    @Test("a key that was withdrawn while nobody came opens nothing, not even once")
+    func withdrawn() async throws {
+        let provider = try Provider()
+        let clock = TestWorld()
+        try await IdentityRig.with(
+            external: { _ in
+                ExternalTokens(
+                    provider: .init(issuer: "https://idp.example", audience: "marsad"),
+                    world: clock.world, fetch: { try provider.fetch() })
+            }
+        ) { rig in
+            try await rig.user("outsider", origin: .external)
+            #expect(await authenticate(rig, try provider.token()) == nil)
+            provider.publish(["idp-2"])
+            clock.advance(by: .seconds(7201))
+            #expect(await authenticate(rig, try provider.token()) == .invalidToken)
+            #expect(await authenticate(rig, try provider.token("idp-2")) == nil)
+        }
+    }
+
     @Test("while an old set is fetched anew, and when that fails, the known keys go on")
     func refresh() async throws {
         let provider = try Provider()

@@ -42,6 +42,31 @@ extension GroupID {
         }
     }
 
+    @Test("the grants of many are read together, of one permission the widest")
+    func present() async throws {
+        try await IdentityRig.with { rig in
+            let amina = try await rig.user("amina", agency: "").id
+            let badr = try await rig.user("badr", agency: "").id
+            let permission = try #require(Permission("playback:METRO:view"))
+            let (day, week) = (
+                Grant(permission, playbackHours: 24), Grant(permission, playbackHours: 168)
+            )
+            for (name, grant, members) in [
+                ("Day", day, [amina, badr]), ("Week", week, [badr]),
+            ] {
+                let group = try await rig.identity.createGroup(
+                    name: name, grants: [grant], by: IdentityRig.program)
+                for member in members {
+                    try await rig.identity.addMember(
+                        member, to: group.id, by: IdentityRig.program)
+                }
+            }
+            let nobody = try #require(UserID("00000000-0000-4000-8000-00000000dead"))
+            let present = try await rig.identity.presentGrants(of: [amina, badr, nobody])
+            #expect(present == [amina: [day], badr: [week], nobody: []])
+        }
+    }
+
     @Test("a permission for a camera group that does not exist is refused, and names it")
     func unknownFolders() async throws {
         try await IdentityRig.with { rig in

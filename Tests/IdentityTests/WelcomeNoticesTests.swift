@@ -177,6 +177,33 @@ import Testing
         #expect(outcome.withLock { $0 } == "failed")
     }
 
+    @Test("at the end what only waits is given up without a try")
+    func waiting() async throws {
+        let (begun, begin) = AsyncStream<Void>.makeStream()
+        let (never, end) = AsyncStream<Void>.makeStream()
+        let sent = Mutex(0)
+        let failed = Mutex(0)
+        let notices = WelcomeNotices(
+            webhook: try Self.webhook(), world: TestWorld().world,
+            send: { _, _ in
+                sent.withLock { $0 += 1 }
+                begin.yield()
+                for await _ in never {}
+                try Task.checkCancellation()
+            },
+            pause: { _ in try Task.checkCancellation() },
+            report: { result, _ in
+                if case .failed = result { failed.withLock { $0 += 1 } }
+            })
+        for number in 0..<10 { notices.welcome(try user("fatima\(number)")) }
+        var started = begun.makeAsyncIterator()
+        for _ in 0..<4 { await started.next() }
+        await notices.finish(patience: .seconds(1))
+        end.finish()
+        #expect(failed.withLock { $0 } == 10)
+        #expect(sent.withLock { $0 } == 4)
+    }
+
     @Test("whoever makes a user, it is told of once; one that could not be made is not")
     func service() async throws {
         let welcomed = Mutex<[String]>([])

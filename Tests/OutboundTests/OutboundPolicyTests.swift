@@ -50,7 +50,10 @@ import Testing
 
     @Test("where clouds hand out credentials nothing is asked, whatever is configured")
     func metadata() throws {
-        for address in ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254"] {
+        for address in [
+            "169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "fd20:ce::254",
+            "168.63.129.16", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "::169.254.169.254",
+        ] {
             #expect(try !allows(address, networks: ["0.0.0.0/0", "::/0"]))
         }
     }

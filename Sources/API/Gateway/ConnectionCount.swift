@@ -1,7 +1,6 @@
 // How many connections there are, in all and of each address.
 // SPDX-License-Identifier: Apache-2.0
 
-import Ingest
 import NIOCore
 import Observability
 import Synchronization

@@ -139,10 +139,7 @@ package final class UpdatesClient: SocketEndpoint {
         if revocation.ends(caller) { socket?.close(.unauthorized) }
     }
 
-    func reconnect(ifOf users: Set<UserID>) {
-        guard let user = caller.actor.userID, users.contains(user) else { return }
-        socket?.close(.restart)
-    }
+    func reconnect() { socket?.close(.restart) }
 
     // MARK: Sending
 

@@ -37,19 +37,19 @@ package struct UpdatesFeed: Sendable {
     private func followSeats() async {
         var told: Set<Source> = []
         for await _ in quota.listen(keeping: 1) {
-            let report = await quota.report()
-            let present = Set(report.sources.map(\.source))
-            // A source without limits is in no report once nobody watches it.
-            for source in told.subtracting(present) {
-                hub.publish(.quota(source, current: 0, limit: nil))
-            }
-            told = present
-            publishSeats(report)
+            publishSeats(await quota.report(), &told)
             do { try await Task.sleep(for: Self.seatInterval) } catch { return }
         }
     }
 
-    private func publishSeats(_ report: SeatReport) {
+    /// - Parameter told: the sources that this was called with before.
+    private func publishSeats(_ report: SeatReport, _ told: inout Set<Source>) {
+        let present = Set(report.sources.map(\.source))
+        // A source without limits is in no report once nobody watches it.
+        for source in told.subtracting(present) {
+            hub.publish(.quota(source, current: 0, limit: nil))
+        }
+        told = present
         for usage in report.sources {
             hub.publish(.quota(usage.source, current: usage.current, limit: usage.limit))
         }
@@ -57,6 +57,7 @@ package struct UpdatesFeed: Sendable {
 
     private func followCameras() async {
         var known: [CameraID: Camera] = [:]
+        var told: Set<Source> = []
         while !Task.isCancelled {
             // While the database does not answer, the cameras are those of before.
             let present = try? await cameras.all(.everything)
@@ -73,7 +74,7 @@ package struct UpdatesFeed: Sendable {
             known = Dictionary(uniqueKeysWithValues: all.map { ($0.id, $0) })
             // What limits say of sources that nobody watches.
             let report = await quota.report()
-            publishSeats(report)
+            publishSeats(report, &told)
             hub.publish(
                 .stats(
                     Dictionary(uniqueKeysWithValues: report.sources.map { ($0.source, $0.current) })

@@ -69,10 +69,10 @@ package final class UpdatesHub: Sendable {
         }
     }
 
-    /// Closes these users' sockets so that they come back with the rights that they have now.
-    package func reconnect(_ users: Set<UserID>) {
+    /// Closes sockets so that they come back with the rights that their callers have now.
+    package func reconnect(where isConcerned: @escaping @Sendable (Caller) -> Bool) {
         for shard in shards {
-            shard.eventLoop.execute { shard.clients.value.reconnect(users) }
+            shard.eventLoop.execute { shard.clients.value.reconnect(where: isConcerned) }
         }
     }
 
@@ -132,8 +132,8 @@ package final class UpdatesShard {
         for client in Array(clients.values) { client.end(ifBy: revocation) }
     }
 
-    func reconnect(_ users: Set<UserID>) {
-        for client in Array(clients.values) { client.reconnect(ifOf: users) }
+    func reconnect(where isConcerned: (Caller) -> Bool) {
+        for client in Array(clients.values) where isConcerned(client.caller) { client.reconnect() }
     }
 
     var callers: [Caller] { clients.values.map(\.caller) }

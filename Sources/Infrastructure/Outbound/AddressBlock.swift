@@ -49,8 +49,10 @@ package struct AddressBlock: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    /// Addresses at which clouds hand out credentials: nothing is asked there, whatever network they
-    /// lie in.
-    package static let metadataServices =
-        ["169.254.169.254/32", "fd00:ec2::254/128"].compactMap(AddressBlock.init)
+    /// Addresses at which the known clouds hand out credentials: nothing is asked there, whatever network
+    /// they lie in.
+    package static let metadataServices = [
+        "169.254.169.254/32", "fd00:ec2::254/128", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128",
+        "100.100.100.200/32", "168.63.129.16/32",
+    ].compactMap(AddressBlock.init)
 }

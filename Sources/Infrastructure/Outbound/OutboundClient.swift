@@ -127,13 +127,19 @@ package struct OutboundClient: Sendable {
         let promise = loop.makePromise(of: SocketAddress.self)
         let timer = loop.scheduleTask(deadline: deadline) { promise.fail(OutboundError.timeout) }
         resolver.runIfActive(eventLoop: loop) { [resolve] in
-            try resolve(url.host, url.port)
+            // It may have waited behind others that hang.
+            guard .now() < deadline else { throw OutboundError.timeout }
+            return try resolve(url.host, url.port)
         }.whenComplete { result in
             timer.cancel()
             promise.completeWith(result)
         }
         do {
-            return try await promise.futureResult.get()
+            return try await withTaskCancellationHandler {
+                try await promise.futureResult.get()
+            } onCancel: {
+                promise.fail(OutboundError.timeout)
+            }
         } catch {
             throw error as? OutboundError ?? .unknownName
         }

@@ -20,9 +20,30 @@ package struct OutboundPolicy: Sendable {
 
     /// - Parameter isEncrypted: whether the service proves by TLS who it is.
     package func allows(_ address: SocketAddress, isEncrypted: Bool) -> Bool {
-        if AddressBlock.metadataServices.contains(where: { $0.contains(address) }) { return false }
+        // What hides an IPv4 address is that address to whoever translates it.
+        for address in [address, Self.hidden(in: address)].compactMap(\.self)
+        where AddressBlock.metadataServices.contains(where: { $0.contains(address) }) {
+            return false
+        }
         if networks.contains(where: { $0.contains(address) }) { return true }
         return isEncrypted && !AddressBlock.bytes(of: address).isEmpty
             && !Self.inside.contains { $0.contains(address) }
+    }
+
+    /// The IPv4 address in a NAT64 (RFC 6052), 6to4 (RFC 3056) or IPv4-compatible one.
+    private static func hidden(in address: SocketAddress) -> SocketAddress? {
+        let bytes = AddressBlock.bytes(of: address)
+        guard bytes.count == 16 else { return nil }
+        let hidden: [UInt8]
+        if bytes.starts(with: [0x20, 0x02]) {
+            hidden = Array(bytes[2..<6])
+        } else if bytes.starts(with: [0, 0x64, 0xFF, 0x9B])
+            || bytes.prefix(12).allSatisfy({ $0 == 0 })
+        {
+            hidden = Array(bytes.suffix(4))
+        } else {
+            return nil
+        }
+        return try? SocketAddress(packedIPAddress: ByteBuffer(bytes: hidden), port: 0)
     }
 }

@@ -97,8 +97,10 @@ package actor ExternalTokens {
             triedAt = now
             fetching = Task { await refresh(at: now) }
         }
-        // Who shows a key that is known does not wait for a provider that hangs.
-        if keys[keyID] == nil, let fetching { await fetching.value }
+        // Who shows a key that is known does not wait for a provider that hangs, unless the provider has
+        // not been heard of for so long that it may have withdrawn the key.
+        let isStale = fetchedAt.map { now - $0 > Limits.externalKeysAge * 2 } ?? true
+        if keys[keyID] == nil || isStale, let fetching { await fetching.value }
         guard let parameters = keys[keyID] else { return nil }
         return try? _RSA.Signing.PublicKey(n: parameters.modulus, e: parameters.exponent)
     }

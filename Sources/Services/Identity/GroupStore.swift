@@ -46,25 +46,38 @@ package struct GroupStore: Sendable {
 
     /// What a user may do: the grants of all its groups; of one permission the widest.
     func grants(of user: UserID) async throws(DatabaseError) -> [Grant] {
-        let rows = try await database.query(
-            Statement(
-                """
-                SELECT group_permissions.permission AS permission,
-                    group_permissions.playback_hours AS playback_hours
-                FROM group_permissions
-                JOIN user_groups ON user_groups.group_id = group_permissions.group_id
-                WHERE user_groups.user_id = ? ORDER BY group_permissions.permission
-                """, [.text(user.rawValue)]))
-        var widest: [Permission: Grant] = [:]
-        for row in rows {
-            guard let grant = try Self.grant(row) else { continue }
-            let known = widest[grant.permission]
-            let isWider = known?.playbackHours.map { old in
-                grant.playbackHours.map { $0 > old } ?? true
+        try await grants(of: [user])[user] ?? []
+    }
+
+    /// The same of many; none for who has none.
+    func grants(of users: [UserID]) async throws(DatabaseError) -> [UserID: [Grant]] {
+        var widest: [UserID: [Permission: Grant]] = [:]
+        for first in stride(from: 0, to: users.count, by: Limits.usersAtOnce) {
+            let some = users[first..<min(first + Limits.usersAtOnce, users.count)]
+            let places = Array(repeating: "?", count: some.count).joined(separator: ", ")
+            let rows = try await database.query(
+                Statement(
+                    """
+                    SELECT user_groups.user_id AS user_id,
+                        group_permissions.permission AS permission,
+                        group_permissions.playback_hours AS playback_hours
+                    FROM group_permissions
+                    JOIN user_groups ON user_groups.group_id = group_permissions.group_id
+                    WHERE user_groups.user_id IN (\(places))
+                    """, some.map { .text($0.rawValue) }))
+            for row in rows {
+                guard let user = UserID(try row.text("user_id")), let grant = try Self.grant(row)
+                else { continue }
+                let known = widest[user]?[grant.permission]
+                let isWider = known?.playbackHours.map { old in
+                    grant.playbackHours.map { $0 > old } ?? true
+                }
+                if known == nil || isWider == true {
+                    widest[user, default: [:]][grant.permission] = grant
+                }
             }
-            if known == nil || isWider == true { widest[grant.permission] = grant }
         }
-        return Self.sorted(widest.values)
+        return widest.mapValues { Self.sorted($0.values) }
     }
 
     /// One statement for each camera group that the permissions name, expecting that it exists: in the

@@ -117,8 +117,18 @@ extension IdentityService {
 
     // MARK: Changed rights
 
+    /// What these users may do, read anew: another process may have changed it.
+    package func presentGrants(
+        of users: Set<UserID>
+    ) async throws(MarsadError) -> [UserID: Set<Grant>] {
+        let found = try await reading { () async throws(DatabaseError) in
+            try await groups.grants(of: Array(users))
+        }
+        return Dictionary(uniqueKeysWithValues: users.map { ($0, Set(found[$0] ?? [])) })
+    }
+
     /// Called after each change of permissions by this process: what is watched with rights that are
-    /// gone ends then. Of changes by other processes the next heartbeat tells.
+    /// gone ends then.
     package func onRightsChange(_ listener: @escaping RightsListener) {
         rightsListeners.withLock { $0.append(listener) }
     }

@@ -6,6 +6,8 @@ package enum Limits {
     /// What a caller may still do after its permissions changed elsewhere is bounded by this as well.
     static let accountCache = Duration.seconds(1)
     static let cachedTokens = 10_000
+    /// Named by one statement, so that it stays short.
+    static let usersAtOnce = 500
     /// Of an access token; a stolen one is worth this long.
     package static let accessToken = Duration.seconds(15 * 60)
     /// Of a refresh token, and of a login session as a whole.

@@ -75,7 +75,14 @@ package final class WelcomeNotices: Sendable {
     }
 
     private func work(as worker: UInt64) async {
-        while let user = next(for: worker) { await deliver(user) }
+        while let user = next(for: worker) {
+            // At the end of the program all that waits is given up, without a try for each.
+            guard !Task.isCancelled else {
+                report(.failed(CancellationError()), user)
+                continue
+            }
+            await deliver(user)
+        }
     }
 
     private func next(for worker: UInt64) -> User? {

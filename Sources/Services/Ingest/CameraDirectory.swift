@@ -17,8 +17,19 @@ package final class CameraDirectory: Sendable {
         package let cameras: [Camera]
         fileprivate let byID: [CameraID: Camera]
         /// How many changes this process had made by then.
-        package let changes: Int
+        fileprivate let changes: Int
         fileprivate let began: Instant
+
+        /// Whether an answer made of this one may stand for one made of the other: it knows all that this
+        /// process has changed.
+        package func isAsNew(as other: Snapshot) -> Bool {
+            changes >= other.changes && revision >= other.revision
+        }
+
+        /// Whether it knows all changes of this process that the other knows, and is not too old at `now`.
+        package func mayStand(for other: Snapshot, at now: Instant) -> Bool {
+            changes == other.changes && now - began < Limits.directoryAge
+        }
     }
 
     private let store: CameraStore
@@ -89,7 +100,8 @@ package final class CameraDirectory: Sendable {
             let made = Snapshot(
                 revision: (state.newest?.revision ?? 0) + 1, readAt: readAt, cameras: cameras,
                 byID: byID, changes: changes, began: began)
-            state.newest = made
+            // A slow reading of before a change is its askers' alone.
+            if (state.newest?.changes ?? 0) <= changes { state.newest = made }
             return made
         }
     }

@@ -81,6 +81,8 @@ final class RequestLoop {
     /// The server closed a connection, or sent what is no answer: another one takes its place.
     func lost(_ client: RequestClient) {
         guard !isOver else { return }
+        // Before the beginning it is a limit that would be run into for ever.
+        guard hasBegun else { return fail("the server closes connections before any request") }
         clients.removeAll { $0 === client }
         idle.removeAll { $0 === client }
         count(client, status: 0)
