@@ -7,12 +7,10 @@ import Live
 import Playback
 
 extension Routes {
-    /// After a change of what these users may do: what each of them still may goes on, the rest ends.
-    /// Their sockets come back, to be told what they may know now.
+    /// After a change of what these users may do.
     package func reviewRights(of users: Set<UserID>) async {
         tickets.forget(users)
-        services.hub.reconnect { $0.actor.userID.map(users.contains) ?? false }
-        await review { held in held.holder.actor.userID.map(users.contains) ?? false }
+        await review(of: { $0.actor.userID.map(users.contains) ?? false })
     }
 
     /// After a camera has moved to another source or camera group, or is gone.
@@ -34,7 +32,14 @@ extension Routes {
         throw MarsadError(isRevoked ? .sessionRevoked : .cameraNotFound)
     }
 
-    func review(_ isConcerned: @Sendable (HeldCamera) -> Bool) async {
+    /// What each of these callers still may goes on, the rest ends. A socket comes back with the rights of
+    /// now, so that it is not closed for the same change again.
+    func review(of isConcerned: @escaping @Sendable (Caller) -> Bool) async {
+        services.hub.reconnect(where: isConcerned)
+        await review { isConcerned($0.holder) }
+    }
+
+    private func review(_ isConcerned: @Sendable (HeldCamera) -> Bool) async {
         let watched = await services.reservations.held.filter(isConcerned)
         var ended: [String] = []
         for held in watched where await hasLost(.viewCamera, held) { ended.append(held.id) }

@@ -17,13 +17,9 @@ extension Routes {
         guard !users.isEmpty,
             let present = try? await services.identity.presentGrants(of: users)
         else { return }
-        let differs = { @Sendable (caller: Caller) in
+        await review(of: { caller in
             guard let user = caller.actor.userID, let now = present[user] else { return false }
             return Set(caller.grants) != now
-        }
-        // Of what somebody watches the part that he still may goes on; a socket comes back with the rights
-        // of now, so that it is not closed for the same change again.
-        await review { differs($0.holder) }
-        services.hub.reconnect(where: differs)
+        })
     }
 }

@@ -54,14 +54,16 @@ import Testing
         }
     }
 
+    /// - Parameter clock: what the provider's keys grow old by; `nil` for the rig's own.
     private func with(
-        _ provider: Provider, _ body: (IdentityRig) async throws -> Void
+        _ provider: Provider, clock: TestWorld? = nil,
+        _ body: (IdentityRig) async throws -> Void
     ) async throws {
         try await IdentityRig.with(
             external: { world in
                 ExternalTokens(
                     provider: .init(issuer: "https://idp.example", audience: "marsad"),
-                    world: world, fetch: { try provider.fetch() })
+                    world: clock?.world ?? world, fetch: { try provider.fetch() })
             }, body)
     }
 
@@ -161,13 +163,7 @@ import Testing
     func rotation() async throws {
         let provider = try Provider()
         let clock = TestWorld()
-        try await IdentityRig.with(
-            external: { _ in
-                ExternalTokens(
-                    provider: .init(issuer: "https://idp.example", audience: "marsad"),
-                    world: clock.world, fetch: { try provider.fetch() })
-            }
-        ) { rig in
+        try await with(provider, clock: clock) { rig in
             try await rig.user("outsider", origin: .external)
             #expect(await authenticate(rig, try provider.token()) == nil)
             provider.publish(["idp-2"])
@@ -182,13 +178,7 @@ import Testing
     func withdrawn() async throws {
         let provider = try Provider()
         let clock = TestWorld()
-        try await IdentityRig.with(
-            external: { _ in
-                ExternalTokens(
-                    provider: .init(issuer: "https://idp.example", audience: "marsad"),
-                    world: clock.world, fetch: { try provider.fetch() })
-            }
-        ) { rig in
+        try await with(provider, clock: clock) { rig in
             try await rig.user("outsider", origin: .external)
             #expect(await authenticate(rig, try provider.token()) == nil)
             provider.publish(["idp-2"])
