@@ -153,12 +153,13 @@ let package = Package(
                 nioPosix, nioHTTP1,
             ]),
         // Floor 6
+        .systemLibrary(name: "CMemory", path: "Sources/CSystem/CMemory"),
         .executableTarget(
             name: "marsad",
             dependencies: [
                 "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
                 "Identity", "Quota", "Layouts", "Valkey", "Database", "Decoding", "Observability",
-                "Outbound", "Simulation",
+                "Outbound", "Simulation", "CMemory",
                 "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, nioHTTP1, hummingbird, logging, "Yams", crypto,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),

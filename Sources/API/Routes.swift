@@ -172,8 +172,9 @@ package struct Routes: Sendable {
             refusals: RefusalLog(world: services.world, auditing: identity.auditing))
         let table = table()
         let gateway = Gateway(
-            world: services.world, registry: services.registry, logger: services.logger,
-            settings: services.settings, limiter: limiter, negotiations: table.negotiations)
+            world: services.world, metrics: RequestMetrics(registry: services.registry),
+            logger: services.logger, settings: services.settings, limiter: limiter,
+            negotiations: table.negotiations)
         return table.responder(admission, outermost: gateway)
     }
 

@@ -101,6 +101,19 @@ package struct Camera: Sendable, Equatable {
         self.createdAt = createdAt
         self.updatedAt = createdAt
     }
+
+    /// Whether a change from `before` leaves the connection and the recording as they are: another name,
+    /// another group or another time to keep recordings costs no picture.
+    package func keepsStream(of before: Camera) -> Bool {
+        var same = before
+        same.name = name
+        same.nameArabic = nameArabic
+        same.folderID = folderID
+        same.externalID = externalID
+        same.retentionDays = retentionDays
+        same.updatedAt = updatedAt
+        return same == self
+    }
 }
 
 /// What a camera's supervisor is doing (media contract, Ingest).

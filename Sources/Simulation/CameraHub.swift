@@ -158,13 +158,13 @@ final class CameraHub {
     }
 
     private func sendFrame(_ index: Int) {
-        let isIDR = cameras[index].nextIsIDR
+        let isKeyframe = cameras[index].nextIsKeyframe
         var takers: [CameraConnection] = []
         for reader in readers[index] {
             if !reader.isWritable {
                 // A slow reader loses whole groups of pictures, as with a real camera.
                 reader.isWaitingForIDR = true
-            } else if isIDR {
+            } else if isKeyframe {
                 reader.isWaitingForIDR = false
             }
             if !reader.isWaitingForIDR { takers.append(reader) }

@@ -110,7 +110,7 @@ private struct AccessUnitSplitter {
     private let framesPerSecond: Double
     private var pending: [ByteBuffer] = []
     private var hasSlices = false
-    private var isIDR = false
+    private var isKeyframe = false
 
     init(codec: Codec, framesPerSecond: Double) {
         self.codec = codec
@@ -126,7 +126,7 @@ private struct AccessUnitSplitter {
                 nalUnit.getInteger(at: nalUnit.readerIndex + codec.headerBytes, as: UInt8.self) ?? 0
             if hasSlices, next & 0x80 != 0 { finish() }
             hasSlices = true
-            if kind == .randomAccessSlice { isIDR = true }
+            if kind == .randomAccessSlice { isKeyframe = true }
         case .videoParameterSet, .sequenceParameterSet, .pictureParameterSet:
             if hasSlices { finish() }
             // All of the loop's: one that comes again is kept once.
@@ -143,13 +143,14 @@ private struct AccessUnitSplitter {
         defer {
             pending = []
             hasSlices = false
-            isIDR = false
+            isKeyframe = false
         }
-        guard hasSlices, isIDR || !units.isEmpty else { return }
+        guard hasSlices, isKeyframe || !units.isEmpty else { return }
         let decodeTime = (Double(units.count) * 90_000 / framesPerSecond).rounded()
         units.append(
             AccessUnit(
-                avcc: AVCC.serialize(pending), decodeTime: Int64(decodeTime), isIDR: isIDR,
+                avcc: AVCC.serialize(pending), decodeTime: Int64(decodeTime),
+                isKeyframe: isKeyframe,
                 wallTime: nil))
     }
 }

@@ -18,7 +18,7 @@ struct PacketizedClip: Sendable {
         var rest: [ByteBuffer]
         /// What the stamp says of the bytes (FNV-1a).
         var checksum: UInt64
-        var isIDR: Bool
+        var isKeyframe: Bool
         /// Bytes of all payloads, to size the buffer of a frame in one go.
         var payloadBytes: Int
     }
@@ -34,7 +34,7 @@ struct PacketizedClip: Sendable {
             guard !nalUnits.isEmpty else { return [] }
             return packetizer.packetize(
                 AccessUnit(
-                    avcc: AVCC.serialize(Array(nalUnits)), decodeTime: 0, isIDR: false,
+                    avcc: AVCC.serialize(Array(nalUnits)), decodeTime: 0, isKeyframe: false,
                     wallTime: nil))
         }
         parameterSets = clip.parameterSets
@@ -48,7 +48,7 @@ struct PacketizedClip: Sendable {
             guard !rest.isEmpty else { return nil }
             return Frame(
                 leading: leading, rest: rest, checksum: FrameStamp.checksum(of: nalUnits),
-                isIDR: unit.isIDR,
+                isKeyframe: unit.isKeyframe,
                 payloadBytes: (leading + rest).reduce(0) { $0 + $1.readableBytes })
         }
     }
@@ -100,7 +100,7 @@ struct SimulatedCamera {
     var nextWallTime: WallTime { wallTime(ofFrame: nextFrame) }
 
     /// Whether a decoder can start with the next frame.
-    var nextIsIDR: Bool { clip.frames[position].isIDR }
+    var nextIsKeyframe: Bool { clip.frames[position].isKeyframe }
 
     /// Leaves out the frames due before a moment.
     mutating func skip(to now: WallTime) {

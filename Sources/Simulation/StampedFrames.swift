@@ -39,7 +39,7 @@ package struct StampedFrames: Sendable {
         let ticks = Int64((Double(number) * 90_000 / clip.framesPerSecond).rounded())
         number += 1
         return AccessUnit(
-            avcc: AVCC.serialize(nalUnits), decodeTime: ticks, isIDR: frame.isIDR,
+            avcc: AVCC.serialize(nalUnits), decodeTime: ticks, isKeyframe: frame.isKeyframe,
             wallTime: wallTime)
     }
 }

@@ -74,7 +74,7 @@ struct CheckRecordings: AsyncParsableCommand {
                     continue
                 }
                 checker.append(
-                    AccessUnit(avcc: unit, decodeTime: 0, isIDR: sample.isSync, wallTime: nil))
+                    AccessUnit(avcc: unit, decodeTime: 0, isKeyframe: sample.isSync, wallTime: nil))
             }
         }
     }

@@ -37,8 +37,8 @@ final class InProcessNode: CameraNode {
     /// The recorder before ends first and is indexed: where it ended is what the next one continues.
     func assign(_ camera: Camera) async {
         let known = assigned.withLock { $0.updateValue(camera, forKey: camera.id) }
-        guard known != camera else { return }
-        if known != nil {
+        if let known {
+            guard !camera.keepsStream(of: known) else { return }
             await live.closePublisher(of: camera.id)
             await ingest.unassign(camera.id)
         }

@@ -310,6 +310,9 @@ struct Installation: Service {
             group.addTask { await cancelWhenGracefulShutdown { await watchRights() } }
             group.addTask { await cancelWhenGracefulShutdown { await followCertificate() } }
             group.addTask { await cancelWhenGracefulShutdown { await followSignals() } }
+            group.addTask {
+                await cancelWhenGracefulShutdown { await FreedMemory.returnRegularly() }
+            }
             let expiry = Task { await expireReservations() }
             defer { expiry.cancel() }
             let identity = Task { await people.follow() }

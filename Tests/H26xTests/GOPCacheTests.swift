@@ -5,28 +5,29 @@ import H26x
 import NIOCore
 import Testing
 
-private func unit(_ bytes: Int, isIDR: Bool, time: Int64 = 0) -> AccessUnit {
+private func unit(_ bytes: Int, isKeyframe: Bool, time: Int64 = 0) -> AccessUnit {
     AccessUnit(
-        avcc: ByteBuffer(repeating: 1, count: bytes), decodeTime: time, isIDR: isIDR, wallTime: nil)
+        avcc: ByteBuffer(repeating: 1, count: bytes), decodeTime: time, isKeyframe: isKeyframe,
+        wallTime: nil)
 }
 
 @Suite struct GOPCacheTests {
     @Test("a group of pictures that outgrows the cache is dropped until the next begins")
     func gopCache() {
         var cache = GOPCache(maxBytes: 1000, maxUnits: 100)
-        cache.add(unit(10, isIDR: false))
+        cache.add(unit(10, isKeyframe: false))
         #expect(cache.units.isEmpty)
-        cache.add(unit(500, isIDR: true, time: 1))
-        cache.add(unit(500, isIDR: false, time: 2))
+        cache.add(unit(500, isKeyframe: true, time: 1))
+        cache.add(unit(500, isKeyframe: false, time: 2))
         #expect(cache.units.map(\.decodeTime) == [1, 2])
-        cache.add(unit(1, isIDR: false, time: 3))
+        cache.add(unit(1, isKeyframe: false, time: 3))
         #expect(cache.units.isEmpty)
-        cache.add(unit(1, isIDR: false, time: 4))
+        cache.add(unit(1, isKeyframe: false, time: 4))
         #expect(cache.units.isEmpty)
-        cache.add(unit(10, isIDR: true, time: 5))
-        cache.add(unit(10, isIDR: false, time: 6))
+        cache.add(unit(10, isKeyframe: true, time: 5))
+        cache.add(unit(10, isKeyframe: false, time: 6))
         #expect(cache.units.map(\.decodeTime) == [5, 6])
-        cache.add(unit(10, isIDR: true, time: 7))
+        cache.add(unit(10, isKeyframe: true, time: 7))
         #expect(cache.units.map(\.decodeTime) == [7])
     }
 }

@@ -258,6 +258,10 @@ import Testing
             try await record(.viewStarted, ["camera_id": "gate"])
             try await record(.playbackOpened, ["camera_id": "gate"])
             try await record(.exported, ["camera_id": "gate", "reason": "case 7"])
+            let grant = try await rig.login("amina")
+            let stolen = try #require(grant.refreshToken)
+            _ = try await rig.identity.refresh(stolen, from: RequestOrigin())
+            _ = await code { _ = try await rig.identity.refresh(stolen, from: RequestOrigin()) }
             for _ in 0..<3 {
                 _ = await code { _ = try await rig.login("amina", Redacted("no")) }
             }
@@ -272,9 +276,13 @@ import Testing
             #expect(report.viewings.map(\.camera_id) == ["gate", "vault"])
             #expect(report.viewings[0].live == 2 && report.viewings[0].playback == 1)
             #expect(report.viewings[0].login_id == "amina")
-            #expect(report.failures.map(\.count) == [3])
+            #expect(report.failures.map(\.event_type) == ["LOGIN_FAILED", "TOKEN_REUSED"])
+            #expect(report.failures.map(\.count) == [3, 1])
+            #expect(report.failures.map(\.login_id) == ["amina", "amina"])
             #expect(report.exports.map(\.details) == [["camera_id": "gate", "reason": "case 7"]])
             #expect(report.oddHours.map(\.details) == [["camera_id": "vault"]])
+            question.user = user.id
+            #expect(try await reporter.report(question).failures == report.failures)
             question.to = TestWorld.start
             #expect(try await reporter.report(question) == AuditReport())
         }

@@ -8,9 +8,10 @@ import NIOCore
 import Primitives
 import Testing
 
-private func unit(_ bytes: Int, isIDR: Bool, time: Int64 = 0) -> AccessUnit {
+private func unit(_ bytes: Int, isKeyframe: Bool, time: Int64 = 0) -> AccessUnit {
     AccessUnit(
-        avcc: ByteBuffer(repeating: 1, count: bytes), decodeTime: time, isIDR: isIDR, wallTime: nil)
+        avcc: ByteBuffer(repeating: 1, count: bytes), decodeTime: time, isKeyframe: isKeyframe,
+        wallTime: nil)
 }
 
 @Suite struct CameraFeedTests {
@@ -22,13 +23,13 @@ private func unit(_ bytes: Int, isIDR: Bool, time: Int64 = 0) -> AccessUnit {
         let status = CameraStatus()
         let feed = CameraFeed(status: status, sinks: [])
         let now = Instant(nanoseconds: 0)
-        feed.publish(unit(Limits.keyframeBytes, isIDR: true, time: 1), sets, at: now)
+        feed.publish(unit(Limits.keyframeBytes, isKeyframe: true, time: 1), sets, at: now)
         #expect(status.read().keyframe?.decodeTime == 1)
-        feed.publish(unit(Limits.keyframeBytes + 1, isIDR: true, time: 2), sets, at: now)
+        feed.publish(unit(Limits.keyframeBytes + 1, isKeyframe: true, time: 2), sets, at: now)
         #expect(status.read().keyframe == nil)
         #expect(status.read().parameterSets == nil)
         #expect(status.read().stream.frames == 2)
-        feed.publish(unit(10, isIDR: true, time: 3), sets, at: now)
+        feed.publish(unit(10, isKeyframe: true, time: 3), sets, at: now)
         #expect(status.read().keyframe?.decodeTime == 3)
     }
 }

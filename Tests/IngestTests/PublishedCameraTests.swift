@@ -65,7 +65,7 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
                     [
                         FeedSink(
                             onAccessUnit: { unit, _, _ in
-                                self.contents.withLock { $0.units.append(unit.isIDR) }
+                                self.contents.withLock { $0.units.append(unit.isKeyframe) }
                             },
                             onInterruption: { reason, _ in
                                 self.contents.withLock { $0.interruptions.append(reason) }
@@ -124,6 +124,33 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
         await service.unassign(camera.id)
         #expect(rig.contents.withLock { $0.ends } == 1)
         #expect(service.published(camera.id) == nil)
+    }
+
+    @Test("another name or group costs no picture; another agency makes its stream anew")
+    func changes() async throws {
+        let rig = Rig()
+        let service = rig.service()
+        var camera = try camera()
+        await service.assign(camera)
+        let feed = try #require(service.published(camera.id))
+        try await on(feed) {
+            feed.begin(payloadType: 102, clockRate: 90_000)
+            feed.receive(try packet(1, Self.keyframe), at: rig.now)
+        }
+        camera.name = "Drone 2"
+        camera.nameArabic = "طائرة"
+        camera.folderID = FolderID("roofs")
+        camera.externalID = "D-2"
+        camera.retentionDays = 3
+        camera.updatedAt = WallTime(microseconds: 2)
+        await service.assign(camera)
+        try await on(feed) { feed.receive(try packet(2, Self.slice), at: rig.now) }
+        #expect(rig.contents.withLock { $0.units } == [true, false])
+        #expect(rig.contents.withLock { $0.interruptions } == [])
+        camera.source = try #require(Source("BUS"))
+        await service.assign(camera)
+        #expect(rig.contents.withLock { $0.ends } == 1)
+        await service.stop()
     }
 
     @Test("one that sends nothing for five seconds is interrupted once, and may go on")

@@ -40,9 +40,11 @@ import WebRTC
         try #require(groups[stream])
     }
 
-    private func play(_ stream: CameraStream, isIDR: Bool = false, packets count: Int = 3) throws {
+    private func play(_ stream: CameraStream, isKeyframe: Bool = false, packets count: Int = 3)
+        throws
+    {
         var film = try #require(films[stream])
-        let burst = film.next(isIDR: isIDR, packets: count)
+        let burst = film.next(isKeyframe: isKeyframe, packets: count)
         films[stream] = film
         try group(stream).receive(burst)
         try take()
@@ -80,7 +82,7 @@ import WebRTC
                 continue
             }
             let film = try #require(films[to])
-            #expect(film.burst(packet: film.number(next))?.isIDR == true)
+            #expect(film.burst(packet: film.number(next))?.isKeyframe == true)
         }
     }
 
@@ -88,12 +90,12 @@ import WebRTC
     func thereAndBack() throws {
         // The sub-stream's times lag half a second behind.
         films[.sub]?.time -= 45_000
-        try play(.main, isIDR: true)
+        try play(.main, isKeyframe: true)
         try move(to: .sub, from: .main)
         try play(.sub)
         for _ in 0..<5 { try play(.main) }
         #expect(viewer.stream.source == .main)
-        try play(.sub, isIDR: true)
+        try play(.sub, isKeyframe: true)
         #expect(viewer.stream.source == .sub)
         for _ in 0..<5 {
             try play(.main)
@@ -102,7 +104,7 @@ import WebRTC
         try move(to: .main, from: .sub)
         try play(.main)
         try play(.sub)
-        try play(.main, isIDR: true)
+        try play(.main, isKeyframe: true)
         try play(.sub)
         try play(.main)
         #expect(packets.count == 3 * (6 + 7 + 2))
@@ -118,11 +120,11 @@ import WebRTC
 
     @Test("a unit that goes out in parts is finished before the other stream begins")
     func inParts() throws {
-        try play(.main, isIDR: true)
+        try play(.main, isKeyframe: true)
         try move(to: .sub, from: .main)
         try play(.main, packets: 100)
         #expect(viewer.stream.isMidUnit)
-        try play(.sub, isIDR: true, packets: 40)
+        try play(.sub, isKeyframe: true, packets: 40)
         #expect(viewer.stream.source == .main)
         try play(.sub)
         try pass(20)
@@ -136,9 +138,9 @@ import WebRTC
 
     @Test("what was lost of the stream before is not resent, what is lost of the present one is")
     func resends() throws {
-        try play(.main, isIDR: true)
+        try play(.main, isKeyframe: true)
         try move(to: .sub, from: .main)
-        try play(.sub, isIDR: true)
+        try play(.sub, isKeyframe: true)
         #expect(packets.count == 6)
         let window = try group(.sub).window
         viewer.stream.resend([packets[1].sequenceNumber], from: window)
@@ -154,9 +156,9 @@ import WebRTC
     @Test("a sender report says the times that the viewer has")
     func report() throws {
         films[.sub]?.time -= 45_000
-        try play(.main, isIDR: true)
+        try play(.main, isKeyframe: true)
         try move(to: .sub, from: .main)
-        try play(.sub, isIDR: true)
+        try play(.sub, isKeyframe: true)
         let newest = try #require(films[.sub]?.bursts.last)
         let report = viewer.stream.senderReport(
             at: WallTime(microseconds: 0), decodeTime: newest.decodeTime)
@@ -165,19 +167,19 @@ import WebRTC
 
     @Test("who leaves before the keyframe does not arrive, nor does one after an interruption")
     func leaves() throws {
-        try play(.main, isIDR: true)
+        try play(.main, isKeyframe: true)
         try move(to: .sub, from: .main)
         try group(.sub).leave(viewer.stream, at: start)
-        try play(.sub, isIDR: true)
+        try play(.sub, isKeyframe: true)
         #expect(viewer.stream.source == .main)
         try move(to: .sub, from: .main)
         try play(.main, packets: 100)
-        try play(.sub, isIDR: true)
+        try play(.sub, isKeyframe: true)
         try group(.sub).interrupted()
         #expect(try group(.sub).isInterrupted)
         try pass(20)
         #expect(viewer.stream.source == .main)
-        try play(.sub, isIDR: true)
+        try play(.sub, isKeyframe: true)
         #expect(viewer.stream.source == .sub)
         #expect(try !group(.sub).isInterrupted)
         try play(.main)

@@ -17,10 +17,10 @@ struct Recording {
             sps: ByteBuffer(bytes: sps), pps: ByteBuffer(bytes: [0x68, 0xCE, 0x38, 0x80]))
     }
 
-    static func unit(_ size: Int, isIDR: Bool) -> AccessUnit {
-        let nal = [isIDR ? 0x65 : 0x41] + [UInt8](repeating: 0xAB, count: size - 1)
+    static func unit(_ size: Int, isKeyframe: Bool) -> AccessUnit {
+        let nal = [isKeyframe ? 0x65 : 0x41] + [UInt8](repeating: 0xAB, count: size - 1)
         return AccessUnit(
-            avcc: AVCC.serialize([ByteBuffer(bytes: nal)]), decodeTime: 0, isIDR: isIDR,
+            avcc: AVCC.serialize([ByteBuffer(bytes: nal)]), decodeTime: 0, isKeyframe: isKeyframe,
             wallTime: nil)
     }
 
@@ -36,7 +36,7 @@ struct Recording {
             ends.append(file.readableBytes)
         }
         for unit in units {
-            if unit.isIDR { close() }
+            if unit.isKeyframe { close() }
             builder.append(unit, duration: duration)
         }
         close()
@@ -44,7 +44,7 @@ struct Recording {
 
     /// Three fragments of four small pictures.
     static func small() throws -> Recording {
-        let units = (0..<12).map { Recording.unit(20 + $0, isIDR: $0 % 4 == 0) }
+        let units = (0..<12).map { Recording.unit(20 + $0, isKeyframe: $0 % 4 == 0) }
         return Recording(try sampleParameterSets(), units, duration: 3600)
     }
 }

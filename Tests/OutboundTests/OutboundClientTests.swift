@@ -70,7 +70,7 @@ private final class Service: ChannelInboundHandler {
 
     /// A service on this machine, and a client whose names all lead to it.
     private func with(
-        networks: [String] = ["127.0.0.0/8"], timeout: Duration = OutboundClient.timeout,
+        networks: [String] = ["127.0.0.0/8"], timeout: Duration = .seconds(60),
         _ body: (OutboundClient, Int, Rig) async throws -> Void
     ) async throws {
         let rig = Rig()

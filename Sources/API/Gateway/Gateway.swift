@@ -46,7 +46,7 @@ struct Gateway: RouterMiddleware {
     typealias Context = MarsadRequestContext
 
     let world: World
-    let registry: MetricsRegistry
+    let metrics: RequestMetrics
     let logger: Logger
     let settings: GatewaySettings
     let limiter: RequestLimiter
@@ -159,17 +159,7 @@ struct Gateway: RouterMiddleware {
     private func observe(
         _ request: Request, _ response: Response, _ context: Context, took: Duration
     ) {
-        // The route's template, never the path: paths are not a closed set.
-        let labels = [
-            "method": request.method.rawValue, "endpoint": context.endpointPath ?? "none",
-            "status": "\(response.status.code)",
-        ]
-        registry.counter("cctv_api_requests_total", help: "HTTP requests.", labels: labels)
-            .increment()
-        registry.histogram(
-            "cctv_api_request_duration_seconds", help: "Time to answer an HTTP request.",
-            labels: labels
-        ).observe(took)
+        metrics.count(request.method, context.endpointPath, response.status, took)
         logger.debug(
             "request",
             metadata: [

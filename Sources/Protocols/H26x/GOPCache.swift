@@ -17,7 +17,7 @@ package struct GOPCache: Sendable {
     }
 
     package mutating func add(_ unit: AccessUnit) {
-        if unit.isIDR {
+        if unit.isKeyframe {
             removeAll()
         } else if units.isEmpty {
             return

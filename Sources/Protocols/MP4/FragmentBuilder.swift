@@ -82,7 +82,7 @@ package struct FragmentBuilder: Sendable {
         entries.append(
             RunEntry(
                 duration: duration, size: UInt32(truncatingIfNeeded: size),
-                flags: unit.isIDR ? SampleFlags.sync : SampleFlags.nonSync))
+                flags: unit.isKeyframe ? SampleFlags.sync : SampleFlags.nonSync))
         return true
     }
 

@@ -14,7 +14,7 @@ struct AccessUnitAssembly: Sendable {
 
     private let codec: Codec
     private var bytes = ByteBuffer()
-    private var isIDR = false
+    private var isKeyframe = false
     /// Where the length of the unfinished fragmented NAL unit goes.
     private var fragmentStart: Int?
 
@@ -40,7 +40,7 @@ struct AccessUnitAssembly: Sendable {
 
     /// Hands out the unit; found parameter sets stay.
     mutating func close() -> AccessUnit {
-        let unit = AccessUnit(avcc: bytes, decodeTime: time, isIDR: isIDR, wallTime: nil)
+        let unit = AccessUnit(avcc: bytes, decodeTime: time, isKeyframe: isKeyframe, wallTime: nil)
         let found = found
         drop()
         self.found = found
@@ -145,7 +145,7 @@ struct AccessUnitAssembly: Sendable {
             let isFirst = (firstByte ?? 0) & 0x80 != 0
             if !hasSlice, mustProveStart, !isFirst { throw .missingStart }
             hasSlice = true
-            if kind == .randomAccessSlice { isIDR = true }
+            if kind == .randomAccessSlice { isKeyframe = true }
         case .slicePartition:
             hasSlice = true
         case .videoParameterSet, .sequenceParameterSet, .pictureParameterSet, .delimiter, .sei,

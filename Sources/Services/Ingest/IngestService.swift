@@ -87,10 +87,10 @@ package final class IngestService: Sendable {
         self.makeSubSink = makeSubSink
     }
 
-    /// Takes a camera; with a changed address, its connection is made anew.
+    /// Takes a camera; its connection is made anew if what changed asks for it.
     package func assign(_ camera: Camera) async {
         if let known = assignments.withLock({ $0[camera.id] }) {
-            guard known.camera != camera else { return }
+            guard !camera.keepsStream(of: known.camera) else { return }
             await unassign(camera.id)
         }
         let status = CameraStatus()

@@ -17,7 +17,7 @@ package struct BurstWindow: Sendable {
     package var last: PacketBurst? { bursts.last }
 
     package mutating func append(_ burst: PacketBurst) {
-        if burst.isIDR { startFrame = burst.frame }
+        if burst.isKeyframe { startFrame = burst.frame }
         bursts.append(burst)
         bytes += burst.payloads.readableBytes
         trim()

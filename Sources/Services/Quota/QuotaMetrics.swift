@@ -18,15 +18,25 @@ struct QuotaMetrics: Sendable {
         case preempted
     }
 
-    private let registry: MetricsRegistry
+    private struct Key: Hashable {
+        var source: Source
+        var status: Status
+    }
 
-    init(registry: MetricsRegistry) { self.registry = registry }
+    private let registry: MetricsRegistry
+    private let wishes: MetricHandles<Key, Counter>
+
+    init(registry: MetricsRegistry) {
+        self.registry = registry
+        wishes = MetricHandles { key in
+            registry.counter(
+                "cctv_stream_reservations_total", help: "Wishes for a live stream, by outcome.",
+                labels: ["source": key.source.rawValue, "status": key.status.rawValue])
+        }
+    }
 
     func count(_ source: Source, _ status: Status) {
-        registry.counter(
-            "cctv_stream_reservations_total", help: "Wishes for a live stream, by outcome.",
-            labels: ["source": source.rawValue, "status": status.rawValue]
-        ).increment()
+        wishes[Key(source: source, status: status)].increment()
         guard status == .sourceFull || status == .totalFull else { return }
         registry.counter(
             "cctv_stream_limit_hits_total", help: "Live streams refused for want of a seat.",
@@ -53,14 +63,19 @@ struct QuotaMetrics: Sendable {
 /// How long Valkey takes, and whether it is asked at all.
 package struct ValkeyMetrics: Sendable {
     private let registry: MetricsRegistry
+    private let durations: MetricHandles<String, Histogram>
 
-    package init(registry: MetricsRegistry) { self.registry = registry }
+    package init(registry: MetricsRegistry) {
+        self.registry = registry
+        durations = MetricHandles { operation in
+            registry.histogram(
+                "cctv_valkey_operation_duration_seconds", help: "Time of an operation in Valkey.",
+                labels: ["operation": operation])
+        }
+    }
 
     package func observe(_ operation: String, _ duration: Duration) {
-        registry.histogram(
-            "cctv_valkey_operation_duration_seconds", help: "Time of an operation in Valkey.",
-            labels: ["operation": operation]
-        ).observe(duration)
+        durations[operation].observe(duration)
     }
 
     /// - Parameter state: 0 closed, 1 open, 2 half open.

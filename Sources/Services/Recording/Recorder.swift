@@ -86,7 +86,7 @@ package final class Recorder {
     package func receive(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
         switch state {
         case .waiting(let outage):
-            guard unit.isIDR, now >= retryAt ?? now,
+            guard unit.isKeyframe, now >= retryAt ?? now,
                 spool.queuedBytes <= Limits.queuedBytes / 2
             else { return }
             begin(with: unit, parameterSets, at: now, after: outage)
@@ -133,7 +133,7 @@ package final class Recorder {
         run.lastDuration = duration
         run.lastArrival = now
         run.pending = unit
-        if unit.isIDR {
+        if unit.isKeyframe {
             closeFragment(&run, at: now)
             let wall = run.wallTime(at: now)
             if sets != run.parameterSets {

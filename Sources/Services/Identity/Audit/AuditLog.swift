@@ -47,7 +47,7 @@ package final class AuditLog: Sendable {
     private let heads: AuditHeadFile
     private let world: World
     private let pool: NIOThreadPool
-    private let registry: MetricsRegistry
+    private let written: MetricHandles<AuditEvent.Kind, Counter>
     private let depth: Gauge
     private let failures: Counter
     private let state: Mutex<State>
@@ -61,7 +61,11 @@ package final class AuditLog: Sendable {
         self.heads = heads
         self.world = world
         self.pool = pool
-        self.registry = registry
+        written = MetricHandles { kind in
+            registry.counter(
+                "cctv_audit_events_total", help: "Rows written to the audit log.",
+                labels: ["event_type": kind.rawValue])
+        }
         depth = registry.gauge(
             "cctv_audit_queue_depth", help: "Audit events that are not written yet.")
         failures = registry.counter(
@@ -250,7 +254,7 @@ package final class AuditLog: Sendable {
                 try await database.transaction(
                     statements + [Self.isStillTail(tail)] + rows.map(\.insert))
                 state.withLock { $0.tail = rows.last.map { Tail(id: $0.id, hash: $0.hash) } }
-                for request in batch { count(request.event.kind) }
+                for request in batch { written[request.event.kind].increment() }
                 return .success(())
             } catch {
                 state.withLock { $0.tail = nil }
@@ -296,12 +300,5 @@ package final class AuditLog: Sendable {
         case .constraint(.unique, let detail): detail.contains("audit_log")
         default: false
         }
-    }
-
-    private func count(_ kind: AuditEvent.Kind) {
-        registry.counter(
-            "cctv_audit_events_total", help: "Rows written to the audit log.",
-            labels: ["event_type": kind.rawValue]
-        ).increment()
     }
 }

@@ -90,7 +90,10 @@ package struct AuditReporter: Sendable {
                 after = row.id
                 report.rows += 1
                 let details = row.detail
-                let login = names[row.actor] ?? details["login_id"] ?? row.actor
+                // Who guessed a password or showed a stolen token has no name but that of his victim.
+                let login =
+                    names[row.actor] ?? details["login_id"]
+                    ?? row.subject.flatMap { names[$0] } ?? row.actor
                 if Self.watched.contains(row.kind) {
                     Self.add(row, login, details["camera_id"] ?? "", to: &viewings, &report)
                 }
@@ -120,8 +123,10 @@ package struct AuditReporter: Sendable {
         ]
         var condition = "id > ? AND timestamp >= ? AND timestamp < ?"
         if let user = question.user {
-            condition += " AND actor_id = ?"
-            values.append(.text(user.rawValue))
+            condition += " AND (actor_id = ? OR (actor_id = ? AND user_id = ?))"
+            values += [
+                .text(user.rawValue), .text(Actor.anonymous.description), .text(user.rawValue),
+            ]
         }
         return try await database.query(
             Statement(
