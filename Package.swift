@@ -153,13 +153,13 @@ let package = Package(
                 nioPosix, nioHTTP1,
             ]),
         // Floor 6
-        .systemLibrary(name: "CMemory", path: "Sources/CSystem/CMemory"),
+        .systemLibrary(name: "CGlibc", path: "Sources/CSystem/CGlibc"),
         .executableTarget(
             name: "marsad",
             dependencies: [
                 "Primitives", "Domain", "API", "Ingest", "Recording", "Playback", "Live",
                 "Identity", "Quota", "Layouts", "Valkey", "Database", "Decoding", "Observability",
-                "Outbound", "Simulation", "CMemory",
+                "Outbound", "Simulation", "CGlibc",
                 "RTSP", "H26x", "MP4", "WebRTC", nioCore,
                 nioPosix, nioHTTP1, hummingbird, logging, "Yams", crypto,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),

@@ -33,9 +33,9 @@ package struct RequestOrigin: Hashable, Sendable {
 
     /// Each text is cut to what a row holds.
     package init(address: String = "", userAgent: String = "", requestID: String = "") {
-        self.address = String(address.prefix(64))
-        self.userAgent = String(userAgent.prefix(256))
-        self.requestID = String(requestID.prefix(128))
+        self.address = address.shortened(to: 64)
+        self.userAgent = userAgent.shortened(to: 256)
+        self.requestID = requestID.shortened(to: 128)
     }
 }
 

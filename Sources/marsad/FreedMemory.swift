@@ -1,7 +1,7 @@
 // What the process no longer needs, given back while it runs.
 // SPDX-License-Identifier: Apache-2.0
 
-import CMemory
+import CGlibc
 
 /// glibc keeps what is freed between two blocks in use: recordings that waited for a disk once, or a
 /// rush of viewers, would count against the machine for as long as the process lives.

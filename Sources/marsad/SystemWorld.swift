@@ -1,6 +1,7 @@
 // The real world: the system's clocks and random sources.
 // SPDX-License-Identifier: Apache-2.0
 
+import CGlibc
 import Domain
 import Glibc
 import Primitives
@@ -15,15 +16,13 @@ extension World {
             return generator.next()
         },
         secureRandomBytes: { count in
-            // Swift's system generator is getrandom(2) on Linux: one call for each eight bytes.
-            var generator = SystemRandomNumberGenerator()
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(count + 7)
-            while bytes.count < count {
-                withUnsafeBytes(of: generator.next()) { bytes.append(contentsOf: $0) }
+            // Swift's system generator would ask the kernel for each eight bytes.
+            [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+                while let free = buffer.baseAddress, filled < count {
+                    let added = getrandom(free + filled, count - filled, 0)
+                    if added > 0 { filled += added }
+                }
             }
-            bytes.removeLast(bytes.count - count)
-            return bytes
         })
 
     private static func clock(_ id: clockid_t) -> Int64 {

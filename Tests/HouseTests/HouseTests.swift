@@ -66,7 +66,7 @@ enum House {
         "Ingest", "Recording", "Playback", "Live", "Quota", "Identity", "Layouts",
     ]
     static let shims: Set<String> = [
-        "CFFmpeg", "CStorage", "CNetwork", "COpenSSL", "CArgon2", "CPQ", "CMemory",
+        "CFFmpeg", "CStorage", "CNetwork", "COpenSSL", "CArgon2", "CPQ", "CGlibc",
     ]
     private static let service =
         protocols.union(infrastructure).union(["Primitives", "Domain", "CStorage"])
@@ -91,7 +91,7 @@ enum House {
         "COpenSSL": [],
         "CArgon2": [],
         "CPQ": [],
-        "CMemory": [],
+        "CGlibc": [],
         "JOSE": [],
         "Database": protocols.union(["Primitives", "CPQ"]),
         "Decoding": protocols.union(["Primitives", "CFFmpeg"]),
@@ -109,7 +109,7 @@ enum House {
         "API": services.union(["Primitives", "Domain", "Observability", "Outbound"]),
         "Simulation": protocols.union(infrastructure).union(["Primitives", "Domain"]),
         "marsad": protocols.union(infrastructure).union(services)
-            .union(["Primitives", "Domain", "API", "Simulation", "CMemory"]),
+            .union(["Primitives", "Domain", "API", "Simulation", "CGlibc"]),
     ]
 }
 

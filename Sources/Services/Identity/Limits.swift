@@ -48,6 +48,8 @@ package enum Limits {
     static let auditQueue = 10_000
     static let auditQueueForStarts = 8000
     static let auditBatch = 1024
+    /// How long events that nobody waits for are gathered: a commit costs as much as hundreds of rows.
+    static let auditGathering = Duration.milliseconds(20)
     static let headInterval = Duration.seconds(60)
     static let headRows: Int64 = 1000
     static let auditDetailCharacters = 2000

@@ -22,9 +22,17 @@ package final class AuditLog: Sendable {
     private struct State {
         var queue: [Request] = []
         var isWriting = false
+        /// Somebody comes back in a moment for what was only noted.
+        var isGathering = false
         /// The last write failed: what is only noted waits for the next `advance`.
         var isFailing = false
         var waiting: [CheckedContinuation<Void, Never>] = []
+
+        /// Whether what is queued may wait for more.
+        var hasTime: Bool {
+            waiting.isEmpty && queue.count < Limits.auditBatch
+                && queue.allSatisfy { $0.completion == nil }
+        }
 
         mutating func endWriting() {
             isWriting = false
@@ -102,7 +110,7 @@ package final class AuditLog: Sendable {
             return true
         }
         guard isTaken else { throw MarsadError(.storageUnavailable) }
-        if !state.withLock({ $0.isFailing }) { startWriting() }
+        if !state.withLock({ $0.isFailing }) { gather() }
     }
 
     /// Commits the statements with the event. A missed expectation carries the index of its statement.
@@ -165,6 +173,21 @@ package final class AuditLog: Sendable {
 
     // MARK: Writing
 
+    /// Writes what is queued after a moment, in which more comes.
+    private func gather() {
+        let starts = state.withLock { state in
+            guard !state.isWriting, !state.isGathering, !state.queue.isEmpty else { return false }
+            state.isGathering = true
+            return true
+        }
+        guard starts else { return }
+        Task {
+            try? await Task.sleep(for: Limits.auditGathering)
+            state.withLock { $0.isGathering = false }
+            startWriting()
+        }
+    }
+
     private func startWriting() {
         let starts = state.withLock { state in
             guard !state.isWriting, !state.queue.isEmpty else { return false }
@@ -189,20 +212,23 @@ package final class AuditLog: Sendable {
     }
 
     private func writeAll() async {
-        while let batch = nextBatch() {
+        var isFirst = true
+        while let batch = nextBatch(isFirst: isFirst) {
+            isFirst = false
             let result = await append(batch)
             if case .failure = result, batch.contains(where: { $0.completion == nil }) {
                 failures.increment()
-                giveUp(batch)
-                break
+                return giveUp(batch)
             }
             state.withLock { $0.isFailing = false }
             for request in batch { request.completion?.resume(returning: result) }
         }
+        gather()
     }
 
-    /// One change with its event, or as many events without one as fit.
-    private func nextBatch() -> [Request]? {
+    /// One change with its event, or as many events without one as fit; after the first batch only what
+    /// cannot wait.
+    private func nextBatch(isFirst: Bool) -> [Request]? {
         let lost = state.withLock { state in
             defer { state.lost = 0 }
             return state.lost
@@ -215,7 +241,7 @@ package final class AuditLog: Sendable {
                 state.queue.insert(Request(event: event, time: world.wallTime()), at: 0)
             }
             depth.set(Double(state.queue.count))
-            guard let first = state.queue.first else {
+            guard let first = state.queue.first, isFirst || !state.hasTime else {
                 state.endWriting()
                 return nil
             }

@@ -34,7 +34,7 @@ package struct AuditRow: Sendable, Equatable {
         details =
             JSONValue.object(
                 event.details.mapValues {
-                    .string(String($0.prefix(Limits.auditDetailCharacters)))
+                    .string($0.shortened(to: Limits.auditDetailCharacters))
                 }
             ).serialized
         address = event.origin.address
