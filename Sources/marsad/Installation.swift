@@ -196,7 +196,7 @@ struct Installation: Service {
             lifetime: .seconds(configuration.number("webrtc.turn_seconds")))
         let seats = try await SeatCounting(
             configuration: configuration, database: folder.database, world: world,
-            registry: registry, logger: logger, eventLoop: eventLoops[0])
+            registry: registry, logger: logger, eventLoop: ConnectionLoops.shared.next())
         self.seats = seats
         let auditing = people.audit.auditing
         let reservations = StreamReservations(
