@@ -44,7 +44,7 @@ extension Routes {
         group.delete(":id", .permission(.administerCameras), .removeCamera) { _, context in
             let camera = try await camera(context.cameraID(), for: context.caller.visibility)
             try await services.administration.remove(camera, by: context.caller)
-            await reviewRights(on: camera.id)
+            await reviewRights(on: [camera.id])
             return Response(status: .noContent)
         }
     }
@@ -94,7 +94,7 @@ extension Routes {
         try await check(wanted, context.caller)
         let camera = try await services.administration.change(
             before, to: wanted, by: context.caller)
-        await reviewRights(on: camera.id)
+        await reviewRights(on: [camera.id])
         let state = await services.node.state(of: camera.id) ?? StreamState()
         return try jsonResponse(CameraBody(camera, state))
     }

@@ -113,6 +113,10 @@ extension Routes {
                 : try CameraSheet.lines(json: body)
             let outcomes = try await services.cameraImport.run(
                 lines, isDryRun: isDryRun, by: context.caller)
+            if !isDryRun {
+                let changed = outcomes.filter { $0.status == .changed }.compactMap(\.cameraID)
+                if !changed.isEmpty { await reviewRights(on: Set(changed)) }
+            }
             return try jsonResponse(
                 ImportBody(outcomes, isDryRun: isDryRun), headers: [.cacheControl: "no-store"])
         }

@@ -31,55 +31,42 @@ struct ReserveRequest {
     }
 }
 
-struct ReservationBody: Encodable {
-    struct Transport: Encodable {
-        var kind = "whep"
-        var url: String
-    }
-    var reservationId: String
-    var cameraId: String
-    var source: String
-    var expiresAt: String
-    var heartbeatIntervalSeconds: Int64
-    var currentUsage: Int
-    var limit: Int?
-    var transport: Transport
-    var token: String
-    var roomName: String
-    /// For `RTCPeerConnection`, as it takes them.
-    struct Relay: Encodable {
-        var urls: String
-        var username: String
-        var credential: String
-    }
-    var iceServers: [Relay]
-
-    init(_ reservation: StreamReservation, relays: [ICEServer]) {
-        iceServers = relays.map {
-            Relay(urls: $0.url, username: $0.username, credential: $0.credential.reveal())
+/// What a reservation answers: where to watch, and with what.
+enum ReservationBody {
+    static func json(_ reservation: StreamReservation, relays: [ICEServer]) -> ByteBuffer {
+        JSONText.object { body in
+            body.member("reservation_id", reservation.id)
+            body.member("camera_id", reservation.cameraID.rawValue)
+            body.member("source", reservation.source.rawValue)
+            body.member("expires_at", reservation.expiresAt.description)
+            body.member(
+                "heartbeat_interval_seconds",
+                StreamReservations.heartbeatInterval.components.seconds)
+            body.member("current_usage", reservation.usage.current)
+            if let limit = reservation.usage.limit { body.member("limit", limit) }
+            body.member("transport") { transport in
+                transport.member("kind", "whep")
+                transport.member("url", "/api/v1/live/\(reservation.cameraID)/whep")
+            }
+            body.member("token", reservation.token.reveal())
+            body.member("room_name", "camera_\(reservation.cameraID)")
+            // For `RTCPeerConnection`, as it takes them.
+            body.member("ice_servers", of: relays) { server, relay in
+                server.member("urls", relay.url)
+                server.member("username", relay.username)
+                server.member("credential", relay.credential.reveal())
+            }
         }
-        reservationId = reservation.id
-        cameraId = reservation.cameraID.rawValue
-        source = reservation.source.rawValue
-        expiresAt = reservation.expiresAt.description
-        heartbeatIntervalSeconds = StreamReservations.heartbeatInterval.components.seconds
-        currentUsage = reservation.usage.current
-        limit = reservation.usage.limit
-        transport = Transport(url: "/api/v1/live/\(reservation.cameraID)/whep")
-        token = reservation.token.reveal()
-        roomName = "camera_\(reservation.cameraID)"
     }
 }
 
-struct HeartbeatBody: Encodable {
-    var reservationId: String
-    var expiresAt: String
-    var ttlSeconds: Int64
-
-    init(_ reservation: StreamReservation, _ left: Duration) {
-        reservationId = reservation.id
-        expiresAt = reservation.expiresAt.description
-        ttlSeconds = left.components.seconds
+enum HeartbeatBody {
+    static func json(_ reservation: StreamReservation, _ left: Duration) -> ByteBuffer {
+        JSONText.object { body in
+            body.member("reservation_id", reservation.id)
+            body.member("expires_at", reservation.expiresAt.description)
+            body.member("ttl_seconds", left.components.seconds)
+        }
     }
 }
 

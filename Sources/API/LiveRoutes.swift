@@ -51,8 +51,8 @@ extension Routes {
         try await confirm(caller, to: .viewCamera, camera.id) {
             try await services.reservations.release(reservation.id, by: caller)
         }
-        return try jsonResponse(
-            ReservationBody(reservation, relays: relays(of: reservation.id)),
+        return jsonResponse(
+            bytes: ReservationBody.json(reservation, relays: relays(of: reservation.id)),
             status: .created)
     }
 
@@ -67,7 +67,7 @@ extension Routes {
         } catch {
             // The database is away: who watches goes on.
         }
-        return try jsonResponse(HeartbeatBody(reservation, left))
+        return jsonResponse(bytes: HeartbeatBody.json(reservation, left))
     }
 
     private func stats(_ visibility: Visibility) async throws -> Response {

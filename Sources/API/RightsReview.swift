@@ -13,9 +13,9 @@ extension Routes {
         await review(of: { $0.actor.userID.map(users.contains) ?? false })
     }
 
-    /// After a camera has moved to another source or camera group, or is gone.
-    package func reviewRights(on camera: CameraID) async {
-        await review { $0.cameraID == camera }
+    /// After cameras have moved to another source or camera group, or are gone.
+    package func reviewRights(on cameras: Set<CameraID>) async {
+        await review { cameras.contains($0.cameraID) }
     }
 
     /// Throws SESSION_REVOKED or CAMERA_NOT_FOUND where the caller's rights ended while something was

@@ -81,7 +81,8 @@ package struct Auditing: Sendable {
     /// Returns when the event is on the disk. Throws STORAGE_UNAVAILABLE when it cannot be: what was
     /// to be done must then not be done (exports, changes).
     package var record: @Sendable (AuditEvent) async throws(MarsadError) -> Void
-    /// Returns at once; the event is written within the second, or when the log can be written again.
+    /// Returns at once; the event is written within the second, or when the log can be written again. A
+    /// program that dies before that has not written it.
     /// Throws STORAGE_UNAVAILABLE when no more events can wait: viewing must then not begin.
     package var note: @Sendable (AuditEvent) throws(MarsadError) -> Void
 

@@ -48,18 +48,46 @@ package enum PlaybackReach: Hashable, Sendable {
 
 /// An authenticated caller with all that it may do, as of a second ago at most.
 package struct Caller: Sendable {
-    package let actor: Actor
-    /// For people; `nil` for a part of the program.
-    package let loginID: LoginID?
-    package let agency: String?
-    /// The login session, which ends all that was opened with it; `nil` for an external token.
-    package let sessionID: String?
-    package let grants: [Grant]
-    package let visibility: Visibility
-    /// When the token was issued: a revocation that is newer ends what it opened.
-    package let issuedAt: WallTime
-    package let expiresAt: WallTime
+    /// One thing to hold on to: a caller goes through many hands with each request.
+    private final class Facts: Sendable {
+        let actor: Actor
+        let loginID: LoginID?
+        let agency: String?
+        let sessionID: String?
+        let grants: [Grant]
+        let visibility: Visibility
+        let issuedAt: WallTime
+        let expiresAt: WallTime
+
+        init(
+            _ actor: Actor, _ loginID: LoginID?, _ agency: String?, _ sessionID: String?,
+            _ grants: [Grant], _ visibility: Visibility, _ issuedAt: WallTime, _ expiresAt: WallTime
+        ) {
+            self.actor = actor
+            self.loginID = loginID
+            self.agency = agency
+            self.sessionID = sessionID
+            self.grants = grants
+            self.visibility = visibility
+            self.issuedAt = issuedAt
+            self.expiresAt = expiresAt
+        }
+    }
+
+    private let facts: Facts
     package var origin: RequestOrigin
+
+    package var actor: Actor { facts.actor }
+    /// For people; `nil` for a part of the program.
+    package var loginID: LoginID? { facts.loginID }
+    package var agency: String? { facts.agency }
+    /// The login session, which ends all that was opened with it; `nil` for an external token.
+    package var sessionID: String? { facts.sessionID }
+    package var grants: [Grant] { facts.grants }
+    package var visibility: Visibility { facts.visibility }
+    /// When the token was issued: a revocation that is newer ends what it opened.
+    package var issuedAt: WallTime { facts.issuedAt }
+    package var expiresAt: WallTime { facts.expiresAt }
 
     /// - Parameter visibility: made by Identity from the same grants.
     package init(
@@ -67,14 +95,8 @@ package struct Caller: Sendable {
         grants: [Grant], visibility: Visibility, issuedAt: WallTime, expiresAt: WallTime,
         origin: RequestOrigin = RequestOrigin()
     ) {
-        self.actor = actor
-        self.loginID = loginID
-        self.agency = agency
-        self.sessionID = sessionID
-        self.grants = grants
-        self.visibility = visibility
-        self.issuedAt = issuedAt
-        self.expiresAt = expiresAt
+        facts = Facts(
+            actor, loginID, agency, sessionID, grants, visibility, issuedAt, expiresAt)
         self.origin = origin
     }
 

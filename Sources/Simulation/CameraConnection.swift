@@ -15,7 +15,7 @@ final class CameraConnection: ChannelInboundHandler {
     private(set) var channelNumber: UInt8 = 0
     /// Where its sound goes, for a viewer that wants it.
     private(set) var audioChannelNumber: UInt8?
-    var isWaitingForIDR = true
+    var isWaitingForStart = true
 
     private let hub: CameraHub
     private var session: ServerSession

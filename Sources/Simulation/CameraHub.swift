@@ -105,7 +105,7 @@ final class CameraHub {
     func play(_ connection: CameraConnection, _ index: Int) {
         if readers[index].isEmpty { cameras[index].skip(to: clock.wallTime(at: .now())) }
         cameras[index].hurryReport()
-        connection.isWaitingForIDR = true
+        connection.isWaitingForStart = true
         readers[index].append(connection)
     }
 
@@ -132,7 +132,7 @@ final class CameraHub {
             let lag = Self.maxLag * max(1, clock.speed)
             if faults[index] != .none || now - cameras[index].nextWallTime > lag {
                 cameras[index].skip(to: now)
-                for reader in readers[index] { reader.isWaitingForIDR = true }
+                for reader in readers[index] { reader.isWaitingForStart = true }
             }
             while cameras[index].nextWallTime <= now { sendFrame(index) }
             if let spread {
@@ -158,16 +158,16 @@ final class CameraHub {
     }
 
     private func sendFrame(_ index: Int) {
-        let isKeyframe = cameras[index].nextIsKeyframe
+        let isRandomAccessPoint = cameras[index].nextIsRandomAccessPoint
         var takers: [CameraConnection] = []
         for reader in readers[index] {
             if !reader.isWritable {
                 // A slow reader loses whole groups of pictures, as with a real camera.
-                reader.isWaitingForIDR = true
-            } else if isKeyframe {
-                reader.isWaitingForIDR = false
+                reader.isWaitingForStart = true
+            } else if isRandomAccessPoint {
+                reader.isWaitingForStart = false
             }
-            if !reader.isWaitingForIDR { takers.append(reader) }
+            if !reader.isWaitingForStart { takers.append(reader) }
         }
         guard let first = takers.first else { return cameras[index].skipFrame() }
         let frame = cameras[index].sendFrame(channel: first.channelNumber)

@@ -110,7 +110,7 @@ private struct AccessUnitSplitter {
     private let framesPerSecond: Double
     private var pending: [ByteBuffer] = []
     private var hasSlices = false
-    private var isKeyframe = false
+    private var isRandomAccessPoint = false
 
     init(codec: Codec, framesPerSecond: Double) {
         self.codec = codec
@@ -126,7 +126,7 @@ private struct AccessUnitSplitter {
                 nalUnit.getInteger(at: nalUnit.readerIndex + codec.headerBytes, as: UInt8.self) ?? 0
             if hasSlices, next & 0x80 != 0 { finish() }
             hasSlices = true
-            if kind == .randomAccessSlice { isKeyframe = true }
+            if kind == .randomAccessSlice { isRandomAccessPoint = true }
         case .videoParameterSet, .sequenceParameterSet, .pictureParameterSet:
             if hasSlices { finish() }
             // All of the loop's: one that comes again is kept once.
@@ -143,14 +143,14 @@ private struct AccessUnitSplitter {
         defer {
             pending = []
             hasSlices = false
-            isKeyframe = false
+            isRandomAccessPoint = false
         }
-        guard hasSlices, isKeyframe || !units.isEmpty else { return }
+        guard hasSlices, isRandomAccessPoint || !units.isEmpty else { return }
         let decodeTime = (Double(units.count) * 90_000 / framesPerSecond).rounded()
         units.append(
             AccessUnit(
                 avcc: AVCC.serialize(pending), decodeTime: Int64(decodeTime),
-                isKeyframe: isKeyframe,
+                isRandomAccessPoint: isRandomAccessPoint,
                 wallTime: nil))
     }
 }

@@ -18,7 +18,7 @@ struct PacketizedClip: Sendable {
         var rest: [ByteBuffer]
         /// What the stamp says of the bytes (FNV-1a).
         var checksum: UInt64
-        var isKeyframe: Bool
+        var isRandomAccessPoint: Bool
         /// Bytes of all payloads, to size the buffer of a frame in one go.
         var payloadBytes: Int
     }
@@ -34,7 +34,8 @@ struct PacketizedClip: Sendable {
             guard !nalUnits.isEmpty else { return [] }
             return packetizer.packetize(
                 AccessUnit(
-                    avcc: AVCC.serialize(Array(nalUnits)), decodeTime: 0, isKeyframe: false,
+                    avcc: AVCC.serialize(Array(nalUnits)), decodeTime: 0,
+                    isRandomAccessPoint: false,
                     wallTime: nil))
         }
         parameterSets = clip.parameterSets
@@ -48,7 +49,7 @@ struct PacketizedClip: Sendable {
             guard !rest.isEmpty else { return nil }
             return Frame(
                 leading: leading, rest: rest, checksum: FrameStamp.checksum(of: nalUnits),
-                isKeyframe: unit.isKeyframe,
+                isRandomAccessPoint: unit.isRandomAccessPoint,
                 payloadBytes: (leading + rest).reduce(0) { $0 + $1.readableBytes })
         }
     }
@@ -100,7 +101,7 @@ struct SimulatedCamera {
     var nextWallTime: WallTime { wallTime(ofFrame: nextFrame) }
 
     /// Whether a decoder can start with the next frame.
-    var nextIsKeyframe: Bool { clip.frames[position].isKeyframe }
+    var nextIsRandomAccessPoint: Bool { clip.frames[position].isRandomAccessPoint }
 
     /// Leaves out the frames due before a moment.
     mutating func skip(to now: WallTime) {

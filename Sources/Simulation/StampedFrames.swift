@@ -39,7 +39,8 @@ package struct StampedFrames: Sendable {
         let ticks = Int64((Double(number) * 90_000 / clip.framesPerSecond).rounded())
         number += 1
         return AccessUnit(
-            avcc: AVCC.serialize(nalUnits), decodeTime: ticks, isKeyframe: frame.isKeyframe,
+            avcc: AVCC.serialize(nalUnits), decodeTime: ticks,
+            isRandomAccessPoint: frame.isRandomAccessPoint,
             wallTime: wallTime)
     }
 }

@@ -74,7 +74,9 @@ struct CheckRecordings: AsyncParsableCommand {
                     continue
                 }
                 checker.append(
-                    AccessUnit(avcc: unit, decodeTime: 0, isKeyframe: sample.isSync, wallTime: nil))
+                    AccessUnit(
+                        avcc: unit, decodeTime: 0, isRandomAccessPoint: sample.isSync, wallTime: nil
+                    ))
             }
         }
     }

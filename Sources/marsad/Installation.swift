@@ -136,7 +136,7 @@ struct Installation: Service {
     let certificate: ServerCertificate?
     private let decoders: NIOThreadPool
     /// Told of cameras that were changed or removed: who may watch them is asked anew.
-    private var cameraChanged: @Sendable (CameraID) async -> Void = { _ in }
+    private var camerasChanged: @Sendable (Set<CameraID>) async -> Void = { _ in }
     /// Asks anew what people may, whose rights another process may have changed.
     private var followRights: @Sendable () async -> Void = {}
 
@@ -196,7 +196,9 @@ struct Installation: Service {
             lifetime: .seconds(configuration.number("webrtc.turn_seconds")))
         let seats = try await SeatCounting(
             configuration: configuration, database: folder.database, world: world,
-            registry: registry, logger: logger, eventLoop: ConnectionLoops.shared.next())
+            registry: registry, logger: logger,
+            // Beside the requests that wait for it, and on no camera's thread.
+            eventLoop: ConnectionLoops.shared.next())
         self.seats = seats
         let auditing = people.audit.auditing
         let reservations = StreamReservations(
@@ -289,7 +291,7 @@ struct Installation: Service {
         people.identity.revocations.onRevocation { await routes.revoke($0) }
         people.identity.onRightsChange { await routes.reviewRights(of: $0) }
         var service = self
-        service.cameraChanged = { await routes.reviewRights(on: $0) }
+        service.camerasChanged = { await routes.reviewRights(on: $0) }
         service.followRights = { await routes.followRights() }
         var application = Application(
             responder: routes.responder(), server: routes.server(certificate),
@@ -392,15 +394,16 @@ struct Installation: Service {
                 if cameras.count != assigned.count || !changed.isEmpty {
                     folder.cameras.changes.note()
                 }
-                await assign(changed)
-                for camera in changed {
-                    guard assigned.updateValue(camera, forKey: camera.id) != nil else { continue }
-                    await cameraChanged(camera.id)
+                // Before the streams: a new connection takes seconds, a right that is gone ends at once.
+                let known = changed.filter {
+                    assigned.updateValue($0, forKey: $0.id) != nil
                 }
+                if !known.isEmpty { await camerasChanged(Set(known.map(\.id))) }
+                await assign(changed)
                 let present = Set(cameras.map(\.id))
                 for gone in assigned.keys.filter({ !present.contains($0) }).sorted() {
                     await node.unassign(gone)
-                    await cameraChanged(gone)
+                    await camerasChanged([gone])
                     await playback.endSessions(of: gone)
                     assigned[gone] = nil
                 }

@@ -20,7 +20,9 @@ extension World {
             [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
                 while let free = buffer.baseAddress, filled < count {
                     let added = getrandom(free + filled, count - filled, 0)
-                    if added > 0 { filled += added }
+                    // Only a signal may come between; without random bytes nothing here is safe.
+                    precondition(added > 0 || errno == EINTR, "no random bytes: \(errno)")
+                    filled += max(added, 0)
                 }
             }
         })

@@ -52,7 +52,7 @@ struct TranscoderTests {
         #expect(outputs.allSatisfy { $0.count == 1 })
         let units = outputs.flatMap { $0 }.map(\.unit)
         #expect(units.map(\.decodeTime) == clip.units.map(\.decodeTime))
-        #expect(units.indices.filter { units[$0].isKeyframe } == [0, 20, 40])
+        #expect(units.indices.filter { units[$0].isRandomAccessPoint } == [0, 20, 40])
         for index in [0, 20, 40] {
             let output = try #require(outputs[index].first)
             #expect(try number(output) == UInt16(index))
@@ -70,7 +70,7 @@ struct TranscoderTests {
         let past = try transcode(clip.units[..<17], clip, with: transcoder, isShown: false)
         #expect(past.joined().isEmpty)
         let shown = try transcode(clip.units[17..<20], clip, with: transcoder).flatMap { $0 }
-        #expect(shown.map(\.unit.isKeyframe) == [true, false, false])
+        #expect(shown.map(\.unit.isRandomAccessPoint) == [true, false, false])
         #expect(try number(#require(shown.first)) == 17)
     }
 
@@ -82,7 +82,7 @@ struct TranscoderTests {
         transcoder.flush()
         let again = try transcode(clip.units[..<3], clip, with: transcoder).flatMap { $0 }
         #expect(again.count == 3)
-        #expect(again.first?.unit.isKeyframe == true)
+        #expect(again.first?.unit.isRandomAccessPoint == true)
         #expect(again.map(\.unit.decodeTime) == clip.units[..<3].map(\.decodeTime))
     }
 

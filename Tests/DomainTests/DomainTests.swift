@@ -180,3 +180,45 @@ import Testing
         #expect(segment.wallTime(of: segment.fragments[1]) == start + .seconds(1))
     }
 }
+
+@Suite struct CameraTests {
+    private static func camera() throws -> Camera {
+        Camera(
+            id: try #require(CameraID("3f2504e0-4f89-41d3-9a0c-0305e82c3301")), name: "Gate",
+            nameArabic: "", source: try #require(Source("METRO")),
+            address: Redacted("rtsp://192.0.2.1/1"), createdAt: WallTime(microseconds: 1))
+    }
+
+    /// Every stored property, so that a new one has to say what it is.
+    private static let changes:
+        [(name: String, keepsStream: Bool, @Sendable (inout Camera) -> Void)] = [
+            ("id", false, { $0.id = CameraID("3f2504e0-4f89-41d3-9a0c-0305e82c3302") ?? $0.id }),
+            ("name", true, { $0.name = "Gate 2" }),
+            ("nameArabic", true, { $0.nameArabic = "بوابة" }),
+            ("source", false, { $0.source = Source("BUS") ?? $0.source }),
+            ("folderID", true, { $0.folderID = FolderID("gates") }),
+            ("externalID", true, { $0.externalID = "G-1" }),
+            ("origin", false, { $0.origin = .whip }),
+            ("address", false, { $0.address = Redacted("rtsp://192.0.2.1/2") }),
+            ("subAddress", false, { $0.subAddress = Redacted("rtsp://192.0.2.1/3") }),
+            ("hasAudio", false, { $0.hasAudio = true }),
+            ("recordingMode", false, { $0.recordingMode = .off }),
+            ("retentionDays", true, { $0.retentionDays = 3 }),
+            ("publishTokenHash", false, { $0.publishTokenHash = "abc" }),
+            ("createdAt", false, { $0.createdAt = WallTime(microseconds: 2) }),
+            ("updatedAt", true, { $0.updatedAt = WallTime(microseconds: 2) }),
+        ]
+
+    @Test("what a stream is made of makes it anew, and nothing else does")
+    func keepsStream() throws {
+        let before = try Self.camera()
+        #expect(before.keepsStream(of: before))
+        let names = Set(Mirror(reflecting: before).children.compactMap(\.label))
+        #expect(names == Set(Self.changes.map(\.name)))
+        for (name, keeps, change) in Self.changes {
+            var camera = before
+            change(&camera)
+            #expect(camera != before && camera.keepsStream(of: before) == keeps, "\(name)")
+        }
+    }
+}

@@ -42,7 +42,7 @@ struct ByteStreamTests {
         sample.writeInteger(UInt32.max)
         sample.writeInteger(UInt8(0x65))
         #expect(throws: H26xError.truncated(offset: 23)) { try AVCC.nalUnits(in: sample) }
-        let unit = AccessUnit(avcc: sample, decodeTime: 0, isKeyframe: true, wallTime: nil)
+        let unit = AccessUnit(avcc: sample, decodeTime: 0, isRandomAccessPoint: true, wallTime: nil)
         #expect(unit.nalUnits() == units)
         #expect(throws: H26xError.invalidValue(field: "NAL unit length", offset: 0)) {
             try AVCC.nalUnits(in: ByteBuffer(bytes: [0, 0, 0, 0]))
@@ -62,7 +62,8 @@ struct ByteStreamTests {
                 #expect(AnnexB.nalUnits(in: unit).isEmpty)
             }
             _ = try? AVCC.nalUnits(in: stream)
-            _ = AccessUnit(avcc: stream, decodeTime: 0, isKeyframe: false, wallTime: nil).nalUnits()
+            _ = AccessUnit(avcc: stream, decodeTime: 0, isRandomAccessPoint: false, wallTime: nil)
+                .nalUnits()
         }
     }
 }

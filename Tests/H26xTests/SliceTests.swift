@@ -14,7 +14,7 @@ import Testing
         writer.write(0x5A5A, bits: 16)
         return AccessUnit(
             avcc: AVCC.serialize([ByteBuffer(bytes: RBSP.escape(writer.payload()))]), decodeTime: 0,
-            isKeyframe: false, wallTime: nil)
+            isRandomAccessPoint: false, wallTime: nil)
     }
 
     @Test("tells B slices by their type, which may be told for the whole picture")
@@ -32,7 +32,8 @@ import Testing
     func truncated() {
         for bytes in [[0x41], [0x41, 0], [0x41, 0, 0, 0, 0], [0x41, 0x80]] as [[UInt8]] {
             let unit = AccessUnit(
-                avcc: AVCC.serialize([ByteBuffer(bytes: bytes)]), decodeTime: 0, isKeyframe: false,
+                avcc: AVCC.serialize([ByteBuffer(bytes: bytes)]), decodeTime: 0,
+                isRandomAccessPoint: false,
                 wallTime: nil)
             #expect(!unit.hasBSliceOfH264)
         }

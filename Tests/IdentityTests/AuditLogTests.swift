@@ -11,12 +11,21 @@ import Primitives
 import Synchronization
 import Testing
 
-/// An engine whose writes can be made to fail.
+/// An engine whose writes can be made to fail or to wait, and are told of.
 final class FailingEngine: DatabaseEngine {
     private let engine: any DatabaseEngine
     private let isFailing = Mutex(false)
+    /// Asked before each write; who answers lets it through.
+    private let gate: @Sendable () async -> Void
+    /// One for each write that succeeded.
+    let writes: AsyncStream<Void>
+    private let wrote: AsyncStream<Void>.Continuation
 
-    init(_ engine: any DatabaseEngine) { self.engine = engine }
+    init(_ engine: any DatabaseEngine, gate: @escaping @Sendable () async -> Void = {}) {
+        self.engine = engine
+        self.gate = gate
+        (writes, wrote) = AsyncStream.makeStream(of: Void.self)
+    }
 
     var dialect: SQLDialect { engine.dialect }
     func fail(_ value: Bool) { isFailing.withLock { $0 = value } }
@@ -29,7 +38,10 @@ final class FailingEngine: DatabaseEngine {
         _ statements: [Statement]
     ) async throws(DatabaseError) -> [StatementOutcome] {
         if isFailing.withLock({ $0 }) { throw .full }
-        return try await engine.transaction(statements)
+        await gate()
+        let outcomes = try await engine.transaction(statements)
+        wrote.yield()
+        return outcomes
     }
 
     func close() async throws(DatabaseError) { try await engine.close() }
@@ -74,6 +86,41 @@ final class FailingEngine: DatabaseEngine {
             #expect(
                 rig.registry.render().contains(
                     #"cctv_audit_events_total{event_type="VIEW_STARTED"} 200"#))
+        }
+    }
+
+    @Test("what is noted is written by itself, much of it at once, also what comes during a write")
+    func gathering() async throws {
+        try await IdentityRig.with { rig in
+            let (begun, begins) = AsyncStream.makeStream(of: Void.self)
+            let (passes, lets) = AsyncStream.makeStream(of: Void.self)
+            let engine = FailingEngine(rig.engine) {
+                begins.yield()
+                for await _ in passes { break }
+            }
+            let audit = AuditLog(
+                database: engine, heads: rig.heads, world: rig.world, pool: rig.pool,
+                registry: MetricsRegistry())
+            func rows() async throws -> Int {
+                try await rig.engine.query(Statement("SELECT id FROM audit_log")).count
+            }
+            var written = engine.writes.makeAsyncIterator()
+            var starting = begun.makeAsyncIterator()
+            try audit.note(event(0))
+            await starting.next()
+            // The first write waits for this.
+            for number in 1...100 { try audit.note(event(number)) }
+            lets.yield()
+            await written.next()
+            #expect(try await rows() == 1)
+            await starting.next()
+            lets.yield()
+            await written.next()
+            #expect(try await rows() == 101)
+            // Who waits for his event does not wait for others.
+            lets.yield()
+            try await audit.record(event(101))
+            #expect(try await rows() == 102)
         }
     }
 

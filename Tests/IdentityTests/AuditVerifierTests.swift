@@ -258,6 +258,8 @@ import Testing
             try await record(.viewStarted, ["camera_id": "gate"])
             try await record(.playbackOpened, ["camera_id": "gate"])
             try await record(.exported, ["camera_id": "gate", "reason": "case 7"])
+            try await rig.user("badr")
+            _ = await code { _ = try await rig.login("badr", Redacted("no")) }
             let grant = try await rig.login("amina")
             let stolen = try #require(grant.refreshToken)
             _ = try await rig.identity.refresh(stolen, from: RequestOrigin())
@@ -276,13 +278,17 @@ import Testing
             #expect(report.viewings.map(\.camera_id) == ["gate", "vault"])
             #expect(report.viewings[0].live == 2 && report.viewings[0].playback == 1)
             #expect(report.viewings[0].login_id == "amina")
-            #expect(report.failures.map(\.event_type) == ["LOGIN_FAILED", "TOKEN_REUSED"])
-            #expect(report.failures.map(\.count) == [3, 1])
-            #expect(report.failures.map(\.login_id) == ["amina", "amina"])
+            #expect(
+                report.failures.map(\.event_type)
+                    == ["LOGIN_FAILED", "LOGIN_FAILED", "TOKEN_REUSED"])
+            #expect(report.failures.map(\.count) == [3, 1, 1])
+            #expect(report.failures.map(\.login_id) == ["amina", "badr", "amina"])
             #expect(report.exports.map(\.details) == [["camera_id": "gate", "reason": "case 7"]])
             #expect(report.oddHours.map(\.details) == [["camera_id": "vault"]])
             question.user = user.id
-            #expect(try await reporter.report(question).failures == report.failures)
+            #expect(
+                try await reporter.report(question).failures
+                    == report.failures.filter { $0.login_id == "amina" })
             question.to = TestWorld.start
             #expect(try await reporter.report(question) == AuditReport())
         }

@@ -8,9 +8,10 @@ import NIOCore
 import Primitives
 import Testing
 
-private func unit(_ bytes: Int, isKeyframe: Bool, time: Int64 = 0) -> AccessUnit {
+private func unit(_ bytes: Int, isRandomAccessPoint: Bool, time: Int64 = 0) -> AccessUnit {
     AccessUnit(
-        avcc: ByteBuffer(repeating: 1, count: bytes), decodeTime: time, isKeyframe: isKeyframe,
+        avcc: ByteBuffer(repeating: 1, count: bytes), decodeTime: time,
+        isRandomAccessPoint: isRandomAccessPoint,
         wallTime: nil)
 }
 
@@ -23,13 +24,14 @@ private func unit(_ bytes: Int, isKeyframe: Bool, time: Int64 = 0) -> AccessUnit
         let status = CameraStatus()
         let feed = CameraFeed(status: status, sinks: [])
         let now = Instant(nanoseconds: 0)
-        feed.publish(unit(Limits.keyframeBytes, isKeyframe: true, time: 1), sets, at: now)
+        feed.publish(unit(Limits.keyframeBytes, isRandomAccessPoint: true, time: 1), sets, at: now)
         #expect(status.read().keyframe?.decodeTime == 1)
-        feed.publish(unit(Limits.keyframeBytes + 1, isKeyframe: true, time: 2), sets, at: now)
+        feed.publish(
+            unit(Limits.keyframeBytes + 1, isRandomAccessPoint: true, time: 2), sets, at: now)
         #expect(status.read().keyframe == nil)
         #expect(status.read().parameterSets == nil)
         #expect(status.read().stream.frames == 2)
-        feed.publish(unit(10, isKeyframe: true, time: 3), sets, at: now)
+        feed.publish(unit(10, isRandomAccessPoint: true, time: 3), sets, at: now)
         #expect(status.read().keyframe?.decodeTime == 3)
     }
 }

@@ -65,7 +65,7 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
                     [
                         FeedSink(
                             onAccessUnit: { unit, _, _ in
-                                self.contents.withLock { $0.units.append(unit.isKeyframe) }
+                                self.contents.withLock { $0.units.append(unit.isRandomAccessPoint) }
                             },
                             onInterruption: { reason, _ in
                                 self.contents.withLock { $0.interruptions.append(reason) }
@@ -150,6 +150,12 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
         camera.source = try #require(Source("BUS"))
         await service.assign(camera)
         #expect(rig.contents.withLock { $0.ends } == 1)
+        let anew = try #require(service.published(camera.id))
+        try await on(anew) {
+            anew.begin(payloadType: 102, clockRate: 90_000)
+            anew.receive(try packet(1, Self.keyframe), at: rig.now)
+        }
+        #expect(rig.contents.withLock { $0.units } == [true, false, true])
         await service.stop()
     }
 

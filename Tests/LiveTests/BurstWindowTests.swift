@@ -25,11 +25,11 @@ import Testing
         var window = BurstWindow()
         window.append(film.next())
         #expect(window.startFrame == nil)
-        window.append(film.next(isKeyframe: true))
+        window.append(film.next(isRandomAccessPoint: true))
         #expect(window.startFrame == 1)
         window.append(film.next())
         #expect(window.startFrame == 1)
-        window.append(film.next(isKeyframe: true))
+        window.append(film.next(isRandomAccessPoint: true))
         #expect(window.startFrame == 3)
         window.removeAll()
         #expect(window.startFrame == nil)
@@ -71,7 +71,7 @@ import Testing
         var packetizer = BurstPacketizer(maxPayload: 1160)
         var window = BurstWindow()
         for index in 0..<9 {
-            var unit = film.unit(isKeyframe: index == 0, packets: 2)
+            var unit = film.unit(isRandomAccessPoint: index == 0, packets: 2)
             if index % 3 == 1 || index > 6 { unit.avcc.clear() }
             window.append(packetizer.next(unit, film.sets))
         }
@@ -87,12 +87,12 @@ import Testing
     func age() throws {
         var film = try Film()
         var window = BurstWindow()
-        for index in 0..<200 { window.append(film.next(isKeyframe: index == 100)) }
+        for index in 0..<200 { window.append(film.next(isRandomAccessPoint: index == 100)) }
         #expect(window.startFrame == 100)
         #expect(window.bursts.first?.frame == 100)
         for _ in 0..<20 { window.append(film.next()) }
         #expect(window.bursts.first?.frame == 100)
-        window.append(film.next(isKeyframe: true))
+        window.append(film.next(isRandomAccessPoint: true))
         #expect(window.startFrame == 220)
         #expect(window.bursts.first?.frame == 170)
         var headless = BurstWindow()
@@ -104,14 +104,14 @@ import Testing
     func tooManyUnits() throws {
         var film = try Film()
         var window = BurstWindow()
-        window.append(film.next(isKeyframe: true, packets: 1))
+        window.append(film.next(isRandomAccessPoint: true, packets: 1))
         for _ in 0..<1499 { window.append(film.next(packets: 1)) }
         #expect(window.bursts.count == 1500)
         #expect(window.startFrame == 0)
         window.append(film.next(packets: 1))
         #expect(window.startFrame == nil)
         #expect(window.burst(frame: 0) == nil)
-        window.append(film.next(isKeyframe: true, packets: 1))
+        window.append(film.next(isRandomAccessPoint: true, packets: 1))
         #expect(window.startFrame == 1501)
     }
 
@@ -119,19 +119,20 @@ import Testing
     func tooManyBytes() throws {
         let film = try Film()
         var packetizer = BurstPacketizer(maxPayload: 1160)
-        func burst(isKeyframe: Bool, bytes: Int) -> PacketBurst {
-            let slice = ByteBuffer(repeating: isKeyframe ? 0x65 : 0x41, count: bytes)
+        func burst(isRandomAccessPoint: Bool, bytes: Int) -> PacketBurst {
+            let slice = ByteBuffer(repeating: isRandomAccessPoint ? 0x65 : 0x41, count: bytes)
             let unit = AccessUnit(
-                avcc: AVCC.serialize([slice]), decodeTime: 0, isKeyframe: isKeyframe, wallTime: nil)
+                avcc: AVCC.serialize([slice]), decodeTime: 0,
+                isRandomAccessPoint: isRandomAccessPoint, wallTime: nil)
             return packetizer.next(unit, film.sets)
         }
         var window = BurstWindow()
-        window.append(burst(isKeyframe: true, bytes: 5_000_000))
+        window.append(burst(isRandomAccessPoint: true, bytes: 5_000_000))
         #expect(window.startFrame == 0)
-        window.append(burst(isKeyframe: false, bytes: 5_000_000))
+        window.append(burst(isRandomAccessPoint: false, bytes: 5_000_000))
         #expect(window.startFrame == nil)
         #expect(window.bursts.count == 1)
-        window.append(burst(isKeyframe: true, bytes: 9_000_000))
+        window.append(burst(isRandomAccessPoint: true, bytes: 9_000_000))
         #expect(window.startFrame == 2)
         #expect(window.bursts.count == 1)
     }

@@ -84,7 +84,7 @@ final class Connection: ViewerSocket {
     func watches() async throws {
         let rig = try await Rig()
         #expect(rig.service.tcpFailure == nil)
-        try await rig.play(5, isKeyframe: true)
+        try await rig.play(5, isRandomAccessPoint: true)
         var viewers: [Viewer] = []
         // Enough of them that some land on a loop that is not their session's.
         for _ in 0..<4 { viewers.append(try await rig.watch(.tcp).viewer) }
@@ -118,7 +118,7 @@ final class Connection: ViewerSocket {
     @Test("an answer names its connections behind its datagrams, each with a priority of its own")
     func candidates() async throws {
         let rig = try await Rig(addresses: ["127.0.0.1", "::1"])
-        try await rig.play(1, isKeyframe: true)
+        try await rig.play(1, isRandomAccessPoint: true)
         let answer = try await rig.service.open(rig.id, offer: try Viewer(rig.clock).offer)
         let found = try RemoteAnswer(parsing: ByteBuffer(string: answer.description)).candidates
         #expect(found.map(\.address.transport) == [.udp, .udp, .tcp, .tcp])
@@ -131,7 +131,7 @@ final class Connection: ViewerSocket {
     @Test("a viewer that does not read loses pictures, not the server its memory")
     func slow() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, _) = try await rig.watch(.tcp)
         try rig.until(viewer) { viewer.packets.count == 9 }
         // More than the kernel's buffers and ours hold; nothing of it is read meanwhile.
@@ -150,7 +150,7 @@ final class Connection: ViewerSocket {
             #expect(next.sequenceNumber.distance(from: packet.sequenceNumber) == 1)
         }
         // With the next keyframe it is back: a packet of parameter sets, as at the beginning.
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         try rig.until(viewer) { viewer.packets.count == count + 9 }
         let kind = viewer.packets[0].payload.readableBytesView.first
         #expect(viewer.packets[count].payload.readableBytesView.first == kind)
@@ -161,7 +161,7 @@ final class Connection: ViewerSocket {
     @Test("a connection that is not a viewer's is closed")
     func strangers() async throws {
         let rig = try await Rig()
-        try await rig.play(1, isKeyframe: true)
+        try await rig.play(1, isRandomAccessPoint: true)
         let http = try Connection(port: rig.service.port)
         http.write(Array("GET / HTTP/1.1\r\n\r\n".utf8))
         try http.waitForEnd()
@@ -200,7 +200,7 @@ final class Connection: ViewerSocket {
         let port = try #require(squatter.localAddress?.port)
         let rig = try await Rig(port: port)
         #expect(rig.service.tcpFailure != nil)
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, answer) = try await rig.watch()
         try rig.until(viewer) { viewer.packets.count == 9 }
         #expect(!answer.description.contains("tcptype"))

@@ -33,11 +33,11 @@ struct Film {
     }
 
     /// A unit of so many packets, 40 ms after the one before.
-    mutating func unit(isKeyframe: Bool, packets: Int) -> AccessUnit {
+    mutating func unit(isRandomAccessPoint: Bool, packets: Int) -> AccessUnit {
         // A name of its own keeps a packet of parameter sets apart from those of other units.
         var name = ByteBuffer(bytes: [0x06])
         name.writeInteger(random.next())
-        var slice = ByteBuffer(bytes: [isKeyframe ? 0x65 : 0x41, 0x88])
+        var slice = ByteBuffer(bytes: [isRandomAccessPoint ? 0x65 : 0x41, 0x88])
         // The first packet holds the name, and what else is small.
         let bytes =
             packets == 1
@@ -47,12 +47,14 @@ struct Film {
         }
         defer { time += period }
         return AccessUnit(
-            avcc: AVCC.serialize([name, slice]), decodeTime: time, isKeyframe: isKeyframe,
+            avcc: AVCC.serialize([name, slice]), decodeTime: time,
+            isRandomAccessPoint: isRandomAccessPoint,
             wallTime: WallTime(microseconds: time * 100 / 9))
     }
 
-    mutating func next(isKeyframe: Bool = false, packets: Int = 3) -> PacketBurst {
-        let burst = packetizer.next(unit(isKeyframe: isKeyframe, packets: packets), sets)
+    mutating func next(isRandomAccessPoint: Bool = false, packets: Int = 3) -> PacketBurst {
+        let burst = packetizer.next(
+            unit(isRandomAccessPoint: isRandomAccessPoint, packets: packets), sets)
         bursts.append(burst)
         for packet in 0..<burst.packetCount {
             numbers[payload(packet, of: burst)] = burst.firstPacket + Int64(packet)

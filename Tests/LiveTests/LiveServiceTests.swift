@@ -25,7 +25,7 @@ import WebRTC
     @Test("viewers on either loop get the present group, then what comes, and reports")
     func watches() async throws {
         let rig = try await Rig()
-        try await rig.play(5, isKeyframe: true)
+        try await rig.play(5, isRandomAccessPoint: true)
         var viewers: [Viewer] = []
         for _ in 0..<6 { viewers.append(try await rig.watch().viewer) }
         #expect(rig.service.viewers() == [rig.id: 6])
@@ -59,7 +59,7 @@ import WebRTC
     @Test("what a viewer was sent, and lost, shows in the metrics while it watches")
     func counts() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, answer) = try await rig.watch()
         try rig.until(viewer) { viewer.packets.count == 9 }
         let (own, media) = (SSRC(rawValue: 1), try #require(viewer.ssrc))
@@ -96,7 +96,7 @@ import WebRTC
         let unknown = try #require(CameraID("00000000-0000-4000-8000-000000000002"))
         let none = await code { _ = try await rig.service.open(unknown, offer: viewer.offer) }
         #expect(none?.status == 409)
-        try await rig.play(1, isKeyframe: true)
+        try await rig.play(1, isRandomAccessPoint: true)
         for text in ["", "v=0\r\n", "nonsense"] {
             let bad = await code { _ = try await rig.service.open(rig.id, offer: text) }
             #expect(bad?.code == .invalidSDP)
@@ -119,7 +119,7 @@ import WebRTC
     @Test("PATCH asks for the tag, takes candidates, and restarts without a break in the stream")
     func patch() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, answer) = try await rig.watch()
         let trickle = "a=mid:0\r\na=end-of-candidates\r\n"
         func patch(_ text: String, _ tag: String?, session: String? = nil) async throws
@@ -169,7 +169,7 @@ import WebRTC
     @Test("packets follow a viewer to a new address")
     func moves() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, _) = try await rig.watch()
         for _ in 0..<4 {
             try viewer.move()
@@ -192,7 +192,7 @@ import WebRTC
     @Test("a closed session says goodbye, and its viewer gets no more")
     func close() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, answer) = try await rig.watch()
         let (other, _) = try await rig.watch()
         #expect(await rig.service.close(answer.sessionID))
@@ -215,7 +215,7 @@ import WebRTC
     @Test("a viewer that vanished is forgotten")
     func vanishes() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, answer) = try await rig.watch()
         let stranger = try Receiver()
         var steps = 0
@@ -233,12 +233,12 @@ import WebRTC
     @Test("a camera's interruption leaves its viewers, and its end ends them")
     func cameraEnds() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, _) = try await rig.watch()
         try rig.until(viewer) { viewer.packets.count == 9 }
         try await rig.interrupt()
         rig.clock.advance(.seconds(2))
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         try rig.until(viewer) { viewer.packets.count == 18 }
         expectRun(viewer.packets)
         // The camera's own times stood still; its viewers' did not.

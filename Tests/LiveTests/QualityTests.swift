@@ -28,7 +28,7 @@ import WebRTC
         "a viewer who loses much gets the sub-stream, and the main stream again after a good while")
     func quality() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let (viewer, _) = try await rig.watch()
         try rig.until(viewer) { viewer.packets.count == 9 }
         try report(64, seconds: 3, by: viewer, in: rig)
@@ -38,7 +38,7 @@ import WebRTC
         // The main stream goes on until the other one has a keyframe.
         try await rig.play(1)
         try rig.until(viewer) { viewer.packets.count == 12 }
-        try await rig.playSub(isKeyframe: true)
+        try await rig.playSub(isRandomAccessPoint: true)
         try await rig.play(1)
         try await rig.playSub()
         try rig.until(viewer) { viewer.packets.count == 16 }
@@ -46,7 +46,7 @@ import WebRTC
         try await rig.play(1)
         try await rig.playSub()
         try rig.until(viewer) { viewer.packets.count == 18 }
-        try await rig.play(2, isKeyframe: true)
+        try await rig.play(2, isRandomAccessPoint: true)
         try await rig.playSub()
         try rig.until(viewer) { viewer.packets.count == 24 }
         expectRun(viewer.packets)
@@ -64,7 +64,7 @@ import WebRTC
     @Test("who offers to hear does, also while on the sub-stream; and reports tell the times")
     func sound() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         try await rig.sing(1...1)
         let viewer = try Viewer(rig.clock, hasAudio: true)
         try viewer.start(try await rig.service.open(rig.id, offer: viewer.offer, quality: .medium))
@@ -79,7 +79,7 @@ import WebRTC
             #expect(next.timestamp.distance(from: packet.timestamp) == 160)
         }
         try report(0, seconds: 3, by: viewer, in: rig)
-        try await rig.playSub(isKeyframe: true)
+        try await rig.playSub(isRandomAccessPoint: true)
         try rig.until(viewer) { viewer.packets.count == 11 }
         try await rig.sing(5...5)
         try rig.until(viewer) { viewer.sound.count == 4 }
@@ -102,7 +102,7 @@ import WebRTC
     @Test("LOW begins with the sub-stream, MEDIUM goes over to it, and back while it is lost")
     func lowAndMedium() async throws {
         let rig = try await Rig()
-        try await rig.play(3, isKeyframe: true)
+        try await rig.play(3, isRandomAccessPoint: true)
         let low = try Viewer(rig.clock)
         let answer = try await rig.service.open(rig.id, offer: low.offer, quality: .low)
         try low.start(answer)
@@ -110,12 +110,12 @@ import WebRTC
         let (medium, _) = try await rig.watch(quality: .medium)
         try rig.until(medium) { medium.packets.count == 9 }
         try report(0, seconds: 3, by: medium, in: rig)
-        try await rig.playSub(isKeyframe: true)
+        try await rig.playSub(isRandomAccessPoint: true)
         try rig.until(low) { low.packets.count == 2 }
         try rig.until(medium) { medium.packets.count == 11 }
         try await rig.interruptSub()
         try report(0, seconds: 3, by: medium, in: rig)
-        try await rig.play(1, isKeyframe: true)
+        try await rig.play(1, isRandomAccessPoint: true)
         try rig.until(medium) { medium.packets.count == 14 }
         expectRun(medium.packets)
         #expect(low.packets.count == 2)

@@ -239,16 +239,16 @@ final class Rig {
         try await loops.shutdownGracefully()
     }
 
-    func play(_ count: Int = 1, isKeyframe: Bool = false) async throws {
+    func play(_ count: Int = 1, isRandomAccessPoint: Bool = false) async throws {
         for index in 0..<count {
-            let unit = film.unit(isKeyframe: isKeyframe && index == 0, packets: 3)
+            let unit = film.unit(isRandomAccessPoint: isRandomAccessPoint && index == 0, packets: 3)
             let (sets, now) = (film.sets, clock.now)
             try await loop.submit { [camera] in camera.value.receive(unit, sets, at: now) }.get()
         }
     }
 
-    func playSub(isKeyframe: Bool = false) async throws {
-        let unit = subFilm.unit(isKeyframe: isKeyframe, packets: 2)
+    func playSub(isRandomAccessPoint: Bool = false) async throws {
+        let unit = subFilm.unit(isRandomAccessPoint: isRandomAccessPoint, packets: 2)
         let (sets, now) = (subFilm.sets, clock.now)
         try await loop.submit { [sub] in sub.value.receive(unit, sets, at: now) }.get()
     }

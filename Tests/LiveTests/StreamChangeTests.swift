@@ -40,11 +40,13 @@ import WebRTC
         try #require(groups[stream])
     }
 
-    private func play(_ stream: CameraStream, isKeyframe: Bool = false, packets count: Int = 3)
+    private func play(
+        _ stream: CameraStream, isRandomAccessPoint: Bool = false, packets count: Int = 3
+    )
         throws
     {
         var film = try #require(films[stream])
-        let burst = film.next(isKeyframe: isKeyframe, packets: count)
+        let burst = film.next(isRandomAccessPoint: isRandomAccessPoint, packets: count)
         films[stream] = film
         try group(stream).receive(burst)
         try take()
@@ -82,7 +84,7 @@ import WebRTC
                 continue
             }
             let film = try #require(films[to])
-            #expect(film.burst(packet: film.number(next))?.isKeyframe == true)
+            #expect(film.burst(packet: film.number(next))?.isRandomAccessPoint == true)
         }
     }
 
@@ -90,12 +92,12 @@ import WebRTC
     func thereAndBack() throws {
         // The sub-stream's times lag half a second behind.
         films[.sub]?.time -= 45_000
-        try play(.main, isKeyframe: true)
+        try play(.main, isRandomAccessPoint: true)
         try move(to: .sub, from: .main)
         try play(.sub)
         for _ in 0..<5 { try play(.main) }
         #expect(viewer.stream.source == .main)
-        try play(.sub, isKeyframe: true)
+        try play(.sub, isRandomAccessPoint: true)
         #expect(viewer.stream.source == .sub)
         for _ in 0..<5 {
             try play(.main)
@@ -104,7 +106,7 @@ import WebRTC
         try move(to: .main, from: .sub)
         try play(.main)
         try play(.sub)
-        try play(.main, isKeyframe: true)
+        try play(.main, isRandomAccessPoint: true)
         try play(.sub)
         try play(.main)
         #expect(packets.count == 3 * (6 + 7 + 2))
@@ -120,11 +122,11 @@ import WebRTC
 
     @Test("a unit that goes out in parts is finished before the other stream begins")
     func inParts() throws {
-        try play(.main, isKeyframe: true)
+        try play(.main, isRandomAccessPoint: true)
         try move(to: .sub, from: .main)
         try play(.main, packets: 100)
         #expect(viewer.stream.isMidUnit)
-        try play(.sub, isKeyframe: true, packets: 40)
+        try play(.sub, isRandomAccessPoint: true, packets: 40)
         #expect(viewer.stream.source == .main)
         try play(.sub)
         try pass(20)
@@ -138,9 +140,9 @@ import WebRTC
 
     @Test("what was lost of the stream before is not resent, what is lost of the present one is")
     func resends() throws {
-        try play(.main, isKeyframe: true)
+        try play(.main, isRandomAccessPoint: true)
         try move(to: .sub, from: .main)
-        try play(.sub, isKeyframe: true)
+        try play(.sub, isRandomAccessPoint: true)
         #expect(packets.count == 6)
         let window = try group(.sub).window
         viewer.stream.resend([packets[1].sequenceNumber], from: window)
@@ -156,9 +158,9 @@ import WebRTC
     @Test("a sender report says the times that the viewer has")
     func report() throws {
         films[.sub]?.time -= 45_000
-        try play(.main, isKeyframe: true)
+        try play(.main, isRandomAccessPoint: true)
         try move(to: .sub, from: .main)
-        try play(.sub, isKeyframe: true)
+        try play(.sub, isRandomAccessPoint: true)
         let newest = try #require(films[.sub]?.bursts.last)
         let report = viewer.stream.senderReport(
             at: WallTime(microseconds: 0), decodeTime: newest.decodeTime)
@@ -167,19 +169,19 @@ import WebRTC
 
     @Test("who leaves before the keyframe does not arrive, nor does one after an interruption")
     func leaves() throws {
-        try play(.main, isKeyframe: true)
+        try play(.main, isRandomAccessPoint: true)
         try move(to: .sub, from: .main)
         try group(.sub).leave(viewer.stream, at: start)
-        try play(.sub, isKeyframe: true)
+        try play(.sub, isRandomAccessPoint: true)
         #expect(viewer.stream.source == .main)
         try move(to: .sub, from: .main)
         try play(.main, packets: 100)
-        try play(.sub, isKeyframe: true)
+        try play(.sub, isRandomAccessPoint: true)
         try group(.sub).interrupted()
         #expect(try group(.sub).isInterrupted)
         try pass(20)
         #expect(viewer.stream.source == .main)
-        try play(.sub, isKeyframe: true)
+        try play(.sub, isRandomAccessPoint: true)
         #expect(viewer.stream.source == .sub)
         #expect(try !group(.sub).isInterrupted)
         try play(.main)

@@ -159,7 +159,7 @@ struct TranscodeTests {
         for viewer in [first, second] {
             let all = try units(viewer, .h264)
             let keyframe = try #require(all.first)
-            #expect(keyframe.isKeyframe)
+            #expect(keyframe.isRandomAccessPoint)
             let sets = try ParameterSets(among: keyframe.nalUnits(), .h264)
             let luma = try KeyframeDecoder.luma(
                 .h264, parameterSets: sets.inBand, accessUnitAVCC: keyframe.avcc)
@@ -204,7 +204,7 @@ struct TranscodeTests {
         #expect(rig.transcodes == "1")
         try await rig.play(to: viewer) { try units(viewer, .h265).count >= 8 }
         let all = try units(viewer, .h265)
-        #expect(all.first?.isKeyframe == true)
+        #expect(all.first?.isRandomAccessPoint == true)
         let known = Set(rig.clip.units.map(\.avcc))
         #expect(all.allSatisfy { known.contains($0.avcc) })
         try await rig.stop()
@@ -225,7 +225,7 @@ struct TranscodeTests {
         let count = try units(viewer, .h264).count
         try await rig.play(to: viewer) { try units(viewer, .h264).count >= count + 3 }
         let after = try units(viewer, .h264)[count...]
-        #expect(after.first?.isKeyframe == true)
+        #expect(after.first?.isRandomAccessPoint == true)
         try await rig.stop()
         #expect(rig.transcodes == "0")
     }
@@ -236,7 +236,7 @@ struct TranscodeTests {
         var film = try Film()
         func playFilm(_ count: Int) async throws {
             for index in 0..<count {
-                let unit = film.unit(isKeyframe: index == 0, packets: 2)
+                let unit = film.unit(isRandomAccessPoint: index == 0, packets: 2)
                 try await rig.send(unit, film.sets)
             }
         }
@@ -248,12 +248,12 @@ struct TranscodeTests {
         try await rig.play(to: viewer) { try units(viewer, .h264).count >= 8 }
         #expect(rig.transcodes == "1")
         let made = try units(viewer, .h264)
-        #expect(made[3].isKeyframe, "what follows the other codec begins with a keyframe")
+        #expect(made[3].isRandomAccessPoint, "what follows the other codec begins with a keyframe")
         try await playFilm(3)
         #expect(rig.transcodes == "0")
         let count = try units(viewer, .h264).count
         try rig.wait(for: viewer) { try units(viewer, .h264).count >= count + 3 }
-        #expect(try units(viewer, .h264)[count].isKeyframe)
+        #expect(try units(viewer, .h264)[count].isRandomAccessPoint)
         try await rig.stop()
     }
 }

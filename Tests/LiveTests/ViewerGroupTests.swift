@@ -62,8 +62,8 @@ import WebRTC
         packets[viewer.format.ssrc.rawValue, default: []].map(film.number)
     }
 
-    private func play(isKeyframe: Bool = false, packets: Int = 3) throws {
-        group.receive(film.next(isKeyframe: isKeyframe, packets: packets))
+    private func play(isRandomAccessPoint: Bool = false, packets: Int = 3) throws {
+        group.receive(film.next(isRandomAccessPoint: isRandomAccessPoint, packets: packets))
         try take()
     }
 
@@ -81,7 +81,7 @@ import WebRTC
     func parts() throws {
         let first = try join()
         let second = try join()
-        try play(isKeyframe: true, packets: 100)
+        try play(isRandomAccessPoint: true, packets: 100)
         #expect(numbers(first).count == 32)
         try turn(.milliseconds(3))
         #expect(numbers(second).count == 64)
@@ -95,7 +95,7 @@ import WebRTC
     @Test("a viewer who joins while parts wait gets the unit once")
     func joinsInParts() throws {
         let first = try join()
-        try play(isKeyframe: true, packets: 100)
+        try play(isRandomAccessPoint: true, packets: 100)
         try turn(.milliseconds(3))
         let second = try join()
         try play(packets: 40)
@@ -110,7 +110,7 @@ import WebRTC
     @Test("viewers who leave in the middle of a turn take nobody's packets with them")
     func leaveInTurns() throws {
         for _ in 0..<130 { try join() }
-        try play(isKeyframe: true, packets: 3)
+        try play(isRandomAccessPoint: true, packets: 3)
         // A hundred were served; some of them leave, and some of those who wait.
         for index in [0, 99, 50, 100, 129] {
             group.leave(viewers[index].stream, at: Instant(nanoseconds: 5))
@@ -131,7 +131,7 @@ import WebRTC
 
     @Test("a viewer who leaves while it catches up gets no more")
     func leavesInCatchUp() throws {
-        for index in 0..<20 { try play(isKeyframe: index == 0, packets: 20) }
+        for index in 0..<20 { try play(isRandomAccessPoint: index == 0, packets: 20) }
         let viewer = try join()
         let count = numbers(viewer).count
         #expect(count < 100)
@@ -144,7 +144,7 @@ import WebRTC
     func start() throws {
         let viewer = try join()
         var window = BurstWindow()
-        for index in 0..<5 { window.append(film.next(isKeyframe: index == 0)) }
+        for index in 0..<5 { window.append(film.next(isRandomAccessPoint: index == 0)) }
         group.start(with: window)
         try settle()
         try play()
@@ -168,13 +168,13 @@ import WebRTC
     @Test("an interruption ends a group for all; the next keyframe begins for all")
     func interruption() throws {
         let first = try join()
-        for index in 0..<20 { try play(isKeyframe: index == 0, packets: 20) }
+        for index in 0..<20 { try play(isRandomAccessPoint: index == 0, packets: 20) }
         let second = try join()
         group.interrupted()
         try settle()
         let third = try join()
         try play(packets: 2)
-        try play(isKeyframe: true, packets: 2)
+        try play(isRandomAccessPoint: true, packets: 2)
         try settle()
         let new = Array(film.bursts[21].firstPacket..<film.bursts[21].endPacket)
         for viewer in [first, second, third] {
@@ -196,11 +196,11 @@ import WebRTC
         for step in 0..<(crowd > 100 ? 25 : 120) {
             switch Int.random(in: 0..<12, using: &random) {
             case 0...4:
-                let isKeyframe = Int.random(in: 0..<10, using: &random) == 0 || step < 3
+                let isRandomAccessPoint = Int.random(in: 0..<10, using: &random) == 0 || step < 3
                 let isLarge = Int.random(in: 0..<3, using: &random) == 0
                 let most = crowd > 100 ? 70 : 150
                 let packets = isLarge ? Int.random(in: 30...most, using: &random) : 2
-                try play(isKeyframe: isKeyframe, packets: packets)
+                try play(isRandomAccessPoint: isRandomAccessPoint, packets: packets)
                 // A crowd's packets of several units are more than a socket holds.
                 if crowd > 100 { try turn() }
             case 5:
@@ -222,10 +222,10 @@ import WebRTC
             default: try turn(.milliseconds(Int64.random(in: 1...60, using: &random)))
             }
         }
-        try play(isKeyframe: true)
+        try play(isRandomAccessPoint: true)
         try settle()
         let end = try #require(film.bursts.last).endPacket
-        let starts = Set(film.bursts.filter(\.isKeyframe).map(\.firstPacket))
+        let starts = Set(film.bursts.filter(\.isRandomAccessPoint).map(\.firstPacket))
         for (index, viewer) in viewers.enumerated() {
             let numbers = numbers(viewer)
             let run = packets[viewer.format.ssrc.rawValue, default: []]

@@ -33,10 +33,12 @@ import WebRTC
 
     /// The camera takes pictures; the viewers that follow it get them.
     private func play(
-        _ count: Int = 1, isKeyframe: Bool = false, packets: Int = 3, to viewers: [Watched] = []
+        _ count: Int = 1, isRandomAccessPoint: Bool = false, packets: Int = 3,
+        to viewers: [Watched] = []
     ) {
         for index in 0..<count {
-            let burst = film.next(isKeyframe: isKeyframe && index == 0, packets: packets)
+            let burst = film.next(
+                isRandomAccessPoint: isRandomAccessPoint && index == 0, packets: packets)
             window.append(burst)
             for viewer in viewers { viewer.stream.follow(burst, 0..<burst.packetCount) }
         }
@@ -59,7 +61,7 @@ import WebRTC
     func joins(profile: SRTPProfile) throws {
         let viewer = try watched(profile: profile)
         play(10)
-        play(20, isKeyframe: true, packets: 4)
+        play(20, isRandomAccessPoint: true, packets: 4)
         var packets = try join(viewer)
         #expect(viewer.stream.flow == .live(from: 30))
         let first = try #require(packets.first)
@@ -89,7 +91,7 @@ import WebRTC
         #expect(!viewer.stream.losesPicture(at: Instant(nanoseconds: 0)))
         play(3, to: [viewer])
         #expect(try viewer.take().packets.isEmpty)
-        play(3, isKeyframe: true, to: [viewer])
+        play(3, isRandomAccessPoint: true, to: [viewer])
         let packets = try viewer.take().packets
         #expect(film.bursts[8].firstPacket == numbers(packets).first)
         expectContinuous(packets, film)
@@ -98,7 +100,7 @@ import WebRTC
     @Test("pictures that come while a viewer catches up are neither missed nor doubled")
     func catchesUp() throws {
         let viewer = try watched()
-        play(20, isKeyframe: true, packets: 10)
+        play(20, isRandomAccessPoint: true, packets: 10)
         viewer.stream.begin(with: window)
         var packets: [Packet] = []
         var rounds = 0
@@ -117,12 +119,12 @@ import WebRTC
     @Test("a viewer whose place was cut from the window goes on with the newest keyframe in it")
     func tooSlow() throws {
         let viewer = try watched()
-        play(10, isKeyframe: true, packets: 10)
+        play(10, isRandomAccessPoint: true, packets: 10)
         viewer.stream.begin(with: window)
         #expect(viewer.stream.catchUp(window, packets: 32) != nil)
         var packets = try viewer.take().packets
-        play(60, isKeyframe: true)
-        play(60, isKeyframe: true)
+        play(60, isRandomAccessPoint: true)
+        play(60, isRandomAccessPoint: true)
         while viewer.stream.catchUp(window, packets: 32) != nil {}
         play(2, to: [viewer])
         packets += try viewer.take().packets
@@ -136,7 +138,7 @@ import WebRTC
     func replay() throws {
         let viewer = try watched()
         var now = Instant(nanoseconds: 0)
-        play(15, isKeyframe: true)
+        play(15, isRandomAccessPoint: true)
         var packets = try join(viewer)
         for _ in 0..<3 {
             play(2, to: [viewer])
@@ -165,7 +167,7 @@ import WebRTC
         arguments: [(frames: 20, pace: 2), (frames: 249, pace: 5)])
     func pacedReplay(_ group: (frames: Int, pace: Int)) throws {
         let viewer = try watched()
-        play(group.frames - 1, isKeyframe: true)
+        play(group.frames - 1, isRandomAccessPoint: true)
         _ = try join(viewer)
         play(1, to: [viewer])
         let newest = try #require(viewer.take().packets.last).timestamp
@@ -199,7 +201,7 @@ import WebRTC
     @Test("a viewer who is far away is not sent everything at once")
     func farAway() throws {
         let viewer = try Watched(sender, isFar: true, scratch: scratch)
-        play(20, isKeyframe: true, packets: 4)
+        play(20, isRandomAccessPoint: true, packets: 4)
         viewer.stream.begin(with: window)
         #expect(viewer.stream.catchUp(window, packets: 32) == .milliseconds(20))
         var packets = try viewer.take().packets
@@ -218,12 +220,12 @@ import WebRTC
     @Test("a replay goes over to a keyframe that comes meanwhile")
     func replayMeetsKeyframe() throws {
         let viewer = try watched()
-        play(20, isKeyframe: true)
+        play(20, isRandomAccessPoint: true)
         var packets = try join(viewer)
         viewer.stream.begin(with: window)
         for _ in 0..<5 { #expect(viewer.stream.catchUp(window, packets: 32) != nil) }
         viewer.stream.lostPicture(at: Instant(nanoseconds: 0))
-        play(2, isKeyframe: true, to: [viewer])
+        play(2, isRandomAccessPoint: true, to: [viewer])
         while viewer.stream.catchUp(window, packets: 32) != nil {}
         play(2, to: [viewer])
         packets += try viewer.take().packets
@@ -238,7 +240,7 @@ import WebRTC
         "a replay in the middle of a burst gives the whole burst once more and nothing twice after")
     func replayInBurst() throws {
         let viewer = try watched()
-        play(3, isKeyframe: true)
+        play(3, isRandomAccessPoint: true)
         _ = try join(viewer)
         let burst = film.next(packets: 40)
         window.append(burst)
@@ -255,7 +257,7 @@ import WebRTC
     @Test("a full socket costs the group of pictures; numbers tell, and resends mend")
     func congestion() throws {
         let viewer = try watched()
-        play(3, isKeyframe: true)
+        play(3, isRandomAccessPoint: true)
         var packets = try join(viewer)
         sender.isFull = true
         play(1, packets: 4, to: [viewer])
@@ -267,7 +269,7 @@ import WebRTC
         play(2, to: [viewer])
         #expect(try viewer.take().packets.isEmpty)
         let lost = try #require(packets.last).sequenceNumber.advanced(by: 1)
-        play(3, isKeyframe: true, to: [viewer])
+        play(3, isRandomAccessPoint: true, to: [viewer])
         let after = try viewer.take().packets
         let missing = try #require(after.first).sequenceNumber.distance(from: lost)
         #expect((1...4).contains(missing))
@@ -285,13 +287,13 @@ import WebRTC
     @Test("a full socket while a viewer catches up sends it back to waiting")
     func congestedJoin() throws {
         let viewer = try watched()
-        play(30, isKeyframe: true, packets: 10)
+        play(30, isRandomAccessPoint: true, packets: 10)
         sender.isFull = true
         viewer.stream.begin(with: window)
         #expect(viewer.stream.catchUp(window, packets: 32) == nil)
         #expect(viewer.stream.flow == .waiting)
         sender.isFull = false
-        play(2, isKeyframe: true, to: [viewer])
+        play(2, isRandomAccessPoint: true, to: [viewer])
         let packets = try viewer.take().packets
         expectContinuous(packets, film)
         #expect(packets.count == 6)
@@ -300,13 +302,13 @@ import WebRTC
     @Test("after an interruption the viewer's numbers and times go on")
     func interruption() throws {
         let viewer = try watched()
-        play(3, isKeyframe: true)
+        play(3, isRandomAccessPoint: true)
         var packets = try join(viewer)
         play(4, to: [viewer])
         window.removeAll()
         viewer.stream.interrupted()
         play(2, to: [viewer])
-        play(3, isKeyframe: true, to: [viewer])
+        play(3, isRandomAccessPoint: true, to: [viewer])
         packets += try viewer.take().packets
         expectContinuous(packets, film)
         #expect(packets.count == 3 * 10)
@@ -326,7 +328,7 @@ import WebRTC
         var last: Packet?
         var hasRolledOver = false
         while total < 40_000 {
-            play(1, isKeyframe: total == 0, packets: 40, to: [viewer])
+            play(1, isRandomAccessPoint: total == 0, packets: 40, to: [viewer])
             let packets = try viewer.take().packets
             #expect(packets.count >= 40)
             total += packets.count
@@ -360,7 +362,7 @@ import WebRTC
         arguments: SRTPProfile.allCases)
     func resends(profile: SRTPProfile) throws {
         let viewer = try watched(profile: profile)
-        play(4, isKeyframe: true, packets: 10)
+        play(4, isRandomAccessPoint: true, packets: 10)
         var packets = try join(viewer)
         play(4, packets: 5, to: [viewer])
         packets += try viewer.take().packets
@@ -395,7 +397,7 @@ import WebRTC
         var format = Watched.format
         format.rtxPayloadType = nil
         let viewer = try watched(format: format, profile: profile)
-        play(4, isKeyframe: true, packets: 6)
+        play(4, isRandomAccessPoint: true, packets: 6)
         let packets = try join(viewer)
         let sent = viewer.datagrams
         viewer.stream.resend(packets.map(\.sequenceNumber), from: window)
@@ -406,7 +408,7 @@ import WebRTC
     func borders() throws {
         film = try Film(maxPayload: 64)
         let viewer = try watched()
-        play(4, isKeyframe: true, packets: 4)
+        play(4, isRandomAccessPoint: true, packets: 4)
         let first = try join(viewer)
         play(2, packets: 4, to: [viewer])
         let live = try viewer.take().packets
@@ -428,7 +430,7 @@ import WebRTC
     @Test("a viewer that asks for everything gets a quarter more, and a little at once")
     func budget() throws {
         let viewer = try watched()
-        play(1, isKeyframe: true, packets: 20)
+        play(1, isRandomAccessPoint: true, packets: 20)
         var asked = try join(viewer)
         var resent = 0
         for _ in 0..<60 {
@@ -449,7 +451,7 @@ import WebRTC
         let refusing = try Sender(refusesSegments: true)
         #expect(refusing.socket.canSegment)
         let viewer = try Watched(refusing, scratch: scratch)
-        play(5, isKeyframe: true, packets: 12)
+        play(5, isRandomAccessPoint: true, packets: 12)
         var packets = try join(viewer)
         #expect(!refusing.socket.canSegment)
         play(5, packets: 12, to: [viewer])
@@ -463,21 +465,21 @@ import WebRTC
     func mended() throws {
         let viewer = try watched()
         let now = Instant(nanoseconds: 0)
-        play(5, isKeyframe: true)
+        play(5, isRandomAccessPoint: true)
         _ = try join(viewer)
         #expect(viewer.stream.losesPicture(at: now))
         viewer.stream.lostPicture(at: now + .milliseconds(500))
         #expect(viewer.stream.replayDue == now + .seconds(1))
         play(1, to: [viewer])
         #expect(viewer.stream.replayDue != nil)
-        play(1, isKeyframe: true, to: [viewer])
+        play(1, isRandomAccessPoint: true, to: [viewer])
         #expect(viewer.stream.replayDue == nil)
     }
 
     @Test("a large keyframe that is caught up with goes out in parts, too")
     func catchesUpInParts() throws {
         let viewer = try watched()
-        play(1, isKeyframe: true, packets: 40)
+        play(1, isRandomAccessPoint: true, packets: 40)
         play(3)
         viewer.stream.begin(with: window)
         var sizes: [Int] = []
@@ -496,7 +498,7 @@ import WebRTC
     @Test("a viewer's unreachable network is no congestion")
     func unreachable() throws {
         let viewer = try watched()
-        play(2, isKeyframe: true)
+        play(2, isRandomAccessPoint: true)
         _ = try join(viewer)
         viewer.stream.path = .datagrams(
             sender.socket, TransportAddress(ipv4: 0xFFFF_FFFF, port: 9))

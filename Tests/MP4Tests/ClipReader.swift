@@ -56,13 +56,13 @@ struct ClipReader {
             for _ in 0..<perChunk where units.count < count {
                 let size = Int(try sizes.read(UInt32.self))
                 let sample = try #require(file.getSlice(at: offset, length: size))
-                let isKeyframe = try AVCC.nalUnits(in: sample).contains {
+                let isRandomAccessPoint = try AVCC.nalUnits(in: sample).contains {
                     NALUnitType(header: $0.getInteger(at: $0.readerIndex) ?? 0) == .idrSlice
                 }
                 units.append(
                     AccessUnit(
                         avcc: sample, decodeTime: Int64(units.count) * ticksPerPicture,
-                        isKeyframe: isKeyframe, wallTime: nil))
+                        isRandomAccessPoint: isRandomAccessPoint, wallTime: nil))
                 offset += size
             }
         }

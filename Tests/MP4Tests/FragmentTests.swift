@@ -42,15 +42,15 @@ struct InitSegmentTests {
 struct FragmentTests {
     private func fragment() -> BuiltFragment {
         var builder = FragmentBuilder(sequenceNumber: 7, baseDecodeTime: 1 << 40)
-        builder.append(Recording.unit(30, isKeyframe: true), duration: 3600)
-        builder.append(Recording.unit(10, isKeyframe: false), duration: 3601)
+        builder.append(Recording.unit(30, isRandomAccessPoint: true), duration: 3600)
+        builder.append(Recording.unit(10, isRandomAccessPoint: false), duration: 3601)
         return builder.finish()
     }
 
     @Test("writes one fragment byte for byte")
     func golden() {
         var builder = FragmentBuilder(sequenceNumber: 2, baseDecodeTime: 0x1_0000_0003)
-        builder.append(Recording.unit(1, isKeyframe: true), duration: 0xE10)
+        builder.append(Recording.unit(1, isRandomAccessPoint: true), duration: 0xE10)
         let expected: [UInt8] =
             [0, 0, 0, 100] + Array("moof".utf8)
             + [0, 0, 0, 16] + Array("mfhd".utf8) + [0, 0, 0, 0, 0, 0, 0, 2]
@@ -68,8 +68,8 @@ struct FragmentTests {
     func roundTrip() throws {
         var builder = FragmentBuilder(sequenceNumber: 7, baseDecodeTime: 1 << 40)
         #expect(builder.isEmpty)
-        builder.append(Recording.unit(30, isKeyframe: true), duration: 3600)
-        builder.append(Recording.unit(10, isKeyframe: false), duration: 3601)
+        builder.append(Recording.unit(30, isRandomAccessPoint: true), duration: 3600)
+        builder.append(Recording.unit(10, isRandomAccessPoint: false), duration: 3601)
         #expect(builder.sampleCount == 2)
         #expect(builder.byteCount == 48)
         #expect(builder.duration == 7201)
@@ -89,7 +89,7 @@ struct FragmentTests {
         for (sample, original) in zip(header.samples, built.samples) {
             #expect(bytes.getSlice(at: sample.offset, length: sample.size) == original)
         }
-        builder.append(Recording.unit(5, isKeyframe: false), duration: 1)
+        builder.append(Recording.unit(5, isRandomAccessPoint: false), duration: 1)
         let next = try FragmentHeader.parse(builder.finish().head)
         #expect(next.sequenceNumber == 8)
         #expect(next.baseDecodeTime == 1 << 40 + 7201)
@@ -99,7 +99,7 @@ struct FragmentTests {
     @Test("refuses a sample whose duration would overflow the fragment's")
     func overflow() {
         var builder = FragmentBuilder(sequenceNumber: 1, baseDecodeTime: 0)
-        let unit = Recording.unit(5, isKeyframe: true)
+        let unit = Recording.unit(5, isRandomAccessPoint: true)
         let first = builder.append(unit, duration: .max)
         let second = builder.append(unit, duration: 1)
         #expect(first && !second)
@@ -268,7 +268,7 @@ struct FileScannerTests {
 
     private func fragmentBytes() -> ByteBuffer {
         var builder = FragmentBuilder(sequenceNumber: 1, baseDecodeTime: 0)
-        builder.append(Recording.unit(2000, isKeyframe: true), duration: 3600)
+        builder.append(Recording.unit(2000, isRandomAccessPoint: true), duration: 3600)
         return builder.finish().serialize()
     }
 

@@ -38,7 +38,8 @@ import Testing
         func holds(_ bytes: [UInt8], _ codec: Codec = .h265) throws -> Bool {
             var builder = FragmentBuilder(sequenceNumber: 1, baseDecodeTime: 0)
             let unit = AccessUnit(
-                avcc: ByteBuffer(bytes: bytes), decodeTime: 0, isKeyframe: true, wallTime: nil)
+                avcc: ByteBuffer(bytes: bytes), decodeTime: 0, isRandomAccessPoint: true,
+                wallTime: nil)
             builder.append(unit, duration: 3600)
             let fragment = builder.finish().serialize()
             return try FragmentHeader.parse(fragment).holdsNALUnits(fragment, codec)

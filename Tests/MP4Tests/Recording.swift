@@ -17,10 +17,11 @@ struct Recording {
             sps: ByteBuffer(bytes: sps), pps: ByteBuffer(bytes: [0x68, 0xCE, 0x38, 0x80]))
     }
 
-    static func unit(_ size: Int, isKeyframe: Bool) -> AccessUnit {
-        let nal = [isKeyframe ? 0x65 : 0x41] + [UInt8](repeating: 0xAB, count: size - 1)
+    static func unit(_ size: Int, isRandomAccessPoint: Bool) -> AccessUnit {
+        let nal = [isRandomAccessPoint ? 0x65 : 0x41] + [UInt8](repeating: 0xAB, count: size - 1)
         return AccessUnit(
-            avcc: AVCC.serialize([ByteBuffer(bytes: nal)]), decodeTime: 0, isKeyframe: isKeyframe,
+            avcc: AVCC.serialize([ByteBuffer(bytes: nal)]), decodeTime: 0,
+            isRandomAccessPoint: isRandomAccessPoint,
             wallTime: nil)
     }
 
@@ -36,7 +37,7 @@ struct Recording {
             ends.append(file.readableBytes)
         }
         for unit in units {
-            if unit.isKeyframe { close() }
+            if unit.isRandomAccessPoint { close() }
             builder.append(unit, duration: duration)
         }
         close()
@@ -44,7 +45,7 @@ struct Recording {
 
     /// Three fragments of four small pictures.
     static func small() throws -> Recording {
-        let units = (0..<12).map { Recording.unit(20 + $0, isKeyframe: $0 % 4 == 0) }
+        let units = (0..<12).map { Recording.unit(20 + $0, isRandomAccessPoint: $0 % 4 == 0) }
         return Recording(try sampleParameterSets(), units, duration: 3600)
     }
 }

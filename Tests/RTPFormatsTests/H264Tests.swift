@@ -27,16 +27,18 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
             UInt8.random(in: 0...255, using: &random)
         }
     }
-    let isKeyframe = Bool.random(using: &random)
+    let isRandomAccessPoint = Bool.random(using: &random)
     if Bool.random(using: &random) { units.append(nal(0x09, [0xF0])) }
-    if isKeyframe { units.append(nal(0x67, bytes(20))) }
-    if isKeyframe { units.append(nal(0x68, bytes(8))) }
+    if isRandomAccessPoint { units.append(nal(0x67, bytes(20))) }
+    if isRandomAccessPoint { units.append(nal(0x68, bytes(8))) }
     if Bool.random(using: &random) { units.append(nal(0x06, bytes(60))) }
     for index in 0..<Int.random(in: 1...4, using: &random) {
-        units.append(nal(isKeyframe ? 0x65 : 0x41, [index == 0 ? 0x88 : 0x10] + bytes(2500)))
+        units.append(
+            nal(isRandomAccessPoint ? 0x65 : 0x41, [index == 0 ? 0x88 : 0x10] + bytes(2500)))
     }
     return AccessUnit(
-        avcc: AVCC.serialize(units), decodeTime: time, isKeyframe: isKeyframe, wallTime: nil)
+        avcc: AVCC.serialize(units), decodeTime: time, isRandomAccessPoint: isRandomAccessPoint,
+        wallTime: nil)
 }
 
 @Suite struct H264Tests {
@@ -57,7 +59,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
                 guard let result else { continue }
                 #expect(result.avcc == unit.avcc)
                 #expect(result.decodeTime == unit.decodeTime)
-                #expect(result.isKeyframe == unit.isKeyframe)
+                #expect(result.isRandomAccessPoint == unit.isRandomAccessPoint)
             }
         }
     }
@@ -138,7 +140,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         let unit = try depacketizer.push(packet(slice, marker: true), decodeTime: 10)
         #expect(unit?.avcc == AVCC.serialize(sets + [slice]))
         #expect(unit?.decodeTime == 10)
-        #expect(unit?.isKeyframe == true)
+        #expect(unit?.isRandomAccessPoint == true)
     }
 
     @Test("a whole unit behind a pending one comes out with the next packet")
@@ -162,7 +164,8 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         for (time, first) in [(Int64(0), sps), (1, nal(0x67, [1]))] {
             let units = [first, pps, nal(0x65, [0x88, 9])]
             let unit = AccessUnit(
-                avcc: AVCC.serialize(units), decodeTime: time, isKeyframe: true, wallTime: nil)
+                avcc: AVCC.serialize(units), decodeTime: time, isRandomAccessPoint: true,
+                wallTime: nil)
             for payload in Packetizer(codec: .h264).packetize(unit) {
                 _ = try depacketizer.push(packet(payload, marker: true), decodeTime: time)
             }
@@ -176,7 +179,8 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         _ depacketizer: inout Depacketizer, after sets: [ByteBuffer], time: Int64
     ) throws -> ParameterSets? {
         let unit = AccessUnit(
-            avcc: AVCC.serialize(sets + [nal(0x65, [0x88, 9])]), decodeTime: time, isKeyframe: true,
+            avcc: AVCC.serialize(sets + [nal(0x65, [0x88, 9])]), decodeTime: time,
+            isRandomAccessPoint: true,
             wallTime: nil)
         for payload in Packetizer(codec: .h264).packetize(unit) {
             _ = try depacketizer.push(packet(payload, marker: true), decodeTime: time)

@@ -53,7 +53,8 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         units.append(nal(type, [index == 0 ? 0x80 : 0x20] + bytes(2500), temporal: temporal))
     }
     return AccessUnit(
-        avcc: AVCC.serialize(units), decodeTime: time, isKeyframe: isRandomAccess, wallTime: nil)
+        avcc: AVCC.serialize(units), decodeTime: time, isRandomAccessPoint: isRandomAccess,
+        wallTime: nil)
 }
 
 @Suite struct H265Tests {
@@ -73,7 +74,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
                 #expect((result != nil) == isLast)
                 guard let result else { continue }
                 #expect(result.avcc == unit.avcc)
-                #expect(result.isKeyframe == unit.isKeyframe)
+                #expect(result.isRandomAccessPoint == unit.isRandomAccessPoint)
             }
         }
         #expect(depacketizer.parameterSets == (try Sample.sets()))
@@ -83,14 +84,14 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
     func structures() throws {
         let small = AccessUnit(
             avcc: AVCC.serialize([nal(39, [7], temporal: 3), nal(1, [0x80, 9], temporal: 2)]),
-            decodeTime: 0, isKeyframe: false, wallTime: nil)
+            decodeTime: 0, isRandomAccessPoint: false, wallTime: nil)
         let aggregate = try #require(Packetizer(codec: .h265).packetize(small).first)
         #expect(
             Array(aggregate.readableBytesView)
                 == [48 << 1, 2, 0, 3, 39 << 1, 3, 7, 0, 4, 2, 2, 0x80, 9])
         let large = AccessUnit(
             avcc: AVCC.serialize([nal(19, [0x80] + (1...30).map { UInt8($0) })]), decodeTime: 0,
-            isKeyframe: true, wallTime: nil)
+            isRandomAccessPoint: true, wallTime: nil)
         let fragments = Packetizer(codec: .h265, maxPayload: 16).packetize(large)
         #expect(fragments.map(\.readableBytes) == [16, 16, 8])
         let heads = fragments.map { Array($0.readableBytesView.prefix(3)) }
@@ -104,7 +105,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
         let slice = nal(19, [0x80, 1, 2, 3])
         let burst = packetizer.next(
             AccessUnit(
-                avcc: AVCC.serialize([delimiter, slice]), decodeTime: 0, isKeyframe: true,
+                avcc: AVCC.serialize([delimiter, slice]), decodeTime: 0, isRandomAccessPoint: true,
                 wallTime: nil),
             try Sample.sets())
         var depacketizer = Depacketizer(codec: .h265, parameterSets: nil)
@@ -122,7 +123,7 @@ private func randomUnit(time: Int64, _ random: inout SeededRandom) -> AccessUnit
             _ = try depacketizer.push(packet(set, marker: false), decodeTime: time)
             let slice = nal(19, [0x80, 1])
             let unit = try depacketizer.push(packet(slice, marker: true), decodeTime: time)
-            #expect(unit?.isKeyframe == true)
+            #expect(unit?.isRandomAccessPoint == true)
             #expect((depacketizer.parameterSets != nil) == (index == 2))
         }
     }

@@ -17,9 +17,11 @@ private func nal(_ header: UInt8, _ count: Int, _ random: inout SeededRandom) ->
     return bytes
 }
 
-private func unit(_ nalUnits: [ByteBuffer], isKeyframe: Bool, time: Int64 = 0) -> AccessUnit {
+private func unit(_ nalUnits: [ByteBuffer], isRandomAccessPoint: Bool, time: Int64 = 0)
+    -> AccessUnit
+{
     AccessUnit(
-        avcc: AVCC.serialize(nalUnits), decodeTime: time, isKeyframe: isKeyframe,
+        avcc: AVCC.serialize(nalUnits), decodeTime: time, isRandomAccessPoint: isRandomAccessPoint,
         wallTime: WallTime(microseconds: 7))
 }
 
@@ -68,9 +70,9 @@ private func depacketize(
         var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
         var nextPacket: Int64 = 0
         for frame in 0..<12 {
-            let isKeyframe = Bool.random(using: &random)
+            let isRandomAccessPoint = Bool.random(using: &random)
             var nalUnits: [ByteBuffer] = Bool.random(using: &random) ? [Self.delimiter] : []
-            if isKeyframe { nalUnits += [Self.sps, Self.first] }
+            if isRandomAccessPoint { nalUnits += [Self.sps, Self.first] }
             // Sizes at the edges of a payload and of its multiples are the ones that go wrong.
             let edges = [1, 2, 3, maxPayload - 3, maxPayload - 1, maxPayload, maxPayload + 1]
             for index in 0..<Int.random(in: 1...6, using: &random) {
@@ -81,9 +83,10 @@ private func depacketize(
                         + Int.random(in: 0...3, using: &random) * (maxPayload - 2)
                     : Int.random(in: 2...5000, using: &random)
                 let size = index == 0 ? max(2, count) : count
-                nalUnits.append(nal(isKeyframe ? 0x65 : 0x41, size, &random))
+                nalUnits.append(nal(isRandomAccessPoint ? 0x65 : 0x41, size, &random))
             }
-            let unit = unit(nalUnits, isKeyframe: isKeyframe, time: Int64(frame) * 3600)
+            let unit = unit(
+                nalUnits, isRandomAccessPoint: isRandomAccessPoint, time: Int64(frame) * 3600)
             let burst = packetizer.next(unit, try sets())
             #expect(burst.frame == Int64(frame))
             #expect(burst.firstPacket == nextPacket)
@@ -92,8 +95,8 @@ private func depacketize(
             #expect(payloads(burst).allSatisfy { (1...maxPayload).contains($0.readableBytes) })
             let result = try depacketize(burst, with: &depacketizer)
             #expect(result?.avcc == unit.avcc, "seed \(seed)")
-            #expect(result?.isKeyframe == isKeyframe)
-            #expect(burst.isKeyframe == isKeyframe)
+            #expect(result?.isRandomAccessPoint == isRandomAccessPoint)
+            #expect(burst.isRandomAccessPoint == isRandomAccessPoint)
             #expect(burst.wallTime == unit.wallTime)
         }
     }
@@ -104,7 +107,7 @@ private func depacketize(
         for count in [maxPayload + 1, 2 * maxPayload, 10 * (maxPayload - 2) + 1, 9999] {
             var packetizer = BurstPacketizer(maxPayload: maxPayload)
             let burst = packetizer.next(
-                unit([nal(0x41, count, &random)], isKeyframe: false), try sets())
+                unit([nal(0x41, count, &random)], isRandomAccessPoint: false), try sets())
             let sizes = payloads(burst).map(\.readableBytes)
             #expect(sizes.count == (count - 1 + maxPayload - 3) / (maxPayload - 2))
             #expect(sizes.dropLast().allSatisfy { $0 == maxPayload })
@@ -116,7 +119,7 @@ private func depacketize(
     private func units(_ nalUnits: [ByteBuffer], _ sets: ParameterSets) throws -> [ByteBuffer] {
         var packetizer = BurstPacketizer(maxPayload: 1160)
         var depacketizer = Depacketizer(codec: .h264, parameterSets: nil)
-        let burst = packetizer.next(unit(nalUnits, isKeyframe: true), sets)
+        let burst = packetizer.next(unit(nalUnits, isRandomAccessPoint: true), sets)
         return try #require(try depacketize(burst, with: &depacketizer)).nalUnits()
     }
 
@@ -151,7 +154,7 @@ private func depacketize(
     func others() throws {
         var packetizer = BurstPacketizer(maxPayload: 1160)
         let plain = ByteBuffer(bytes: [0x41, 0x88, 1])
-        let burst = packetizer.next(unit([plain], isKeyframe: false), try sets())
+        let burst = packetizer.next(unit([plain], isRandomAccessPoint: false), try sets())
         #expect(payloads(burst) == [plain])
     }
 
@@ -161,16 +164,18 @@ private func depacketize(
         let malformed: [[UInt8]] = [[], [0, 0, 0, 0], [0, 0, 0, 9, 1], [1, 2]]
         for (index, avcc) in malformed.enumerated() {
             let unit = AccessUnit(
-                avcc: ByteBuffer(bytes: avcc), decodeTime: 1, isKeyframe: false, wallTime: nil)
+                avcc: ByteBuffer(bytes: avcc), decodeTime: 1, isRandomAccessPoint: false,
+                wallTime: nil)
             let burst = packetizer.next(unit, try sets())
             #expect(burst.packetCount == 0)
             #expect(burst.firstPacket == burst.endPacket)
             #expect(burst.frame == Int64(index))
         }
-        let idr = packetizer.next(unit([], isKeyframe: true), try sets())
+        let idr = packetizer.next(unit([], isRandomAccessPoint: true), try sets())
         #expect(idr.packetCount == 1)
         let sliced = AccessUnit(
-            avcc: AVCC.serialize([Self.delimiter, Self.slice]), decodeTime: 1, isKeyframe: false,
+            avcc: AVCC.serialize([Self.delimiter, Self.slice]), decodeTime: 1,
+            isRandomAccessPoint: false,
             wallTime: nil)
         #expect(packetizer.next(sliced, try sets()).firstPacket == 1)
     }

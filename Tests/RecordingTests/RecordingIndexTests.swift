@@ -125,6 +125,27 @@ func rowCount(in engine: any DatabaseEngine) async throws -> Int64? {
         }
     }
 
+    @Test(
+        "a run goes by the camera's name of when it is indexed, or by what is said where none is known"
+    )
+    func names() async throws {
+        try await withIndex { index, engine in
+            let (first, second) = (try segment(0, run: "first"), try segment(1, run: "second"))
+            try await index.add(first, cameraName: "Gone", damaged: false, at: Self.at(0))
+            _ = try await engine.transaction([
+                Statement(
+                    """
+                    INSERT INTO cameras (id, name, source, origin, created_at, updated_at)
+                    VALUES (?, 'Renamed', 'METRO', 'RTSP', 0, 0)
+                    """, [.text(first.cameraID.rawValue)])
+            ])
+            try await index.add(second, cameraName: "Gate", damaged: false, at: Self.at(0))
+            let names = try await engine.query(
+                Statement("SELECT camera_name FROM video_sessions ORDER BY start_time"))
+            #expect(try names.map { try $0.text("camera_name") } == ["Gone", "Renamed"])
+        }
+    }
+
     @Test("no answer names a segment whose removal has begun")
     func nearestSkipsRemoved() async throws {
         try await withIndex { index, engine in

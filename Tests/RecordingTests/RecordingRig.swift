@@ -237,15 +237,15 @@ struct TimedUnit: Sendable {
     ) -> [TimedUnit] {
         var random = SeededRandom(seed: seed)
         return pictures.map { picture in
-            let isKeyframe = picture % group == 0
-            var nal: [UInt8] = [isKeyframe ? 0x65 : 0x41]
+            let isRandomAccessPoint = picture % group == 0
+            var nal: [UInt8] = [isRandomAccessPoint ? 0x65 : 0x41]
             for _ in 0..<Int.random(in: 20...200, using: &random) {
                 nal.append(.random(in: 1...255, using: &random))
             }
             let at = Duration.milliseconds(picture * 40)
             let unit = AccessUnit(
                 avcc: AVCC.serialize([ByteBuffer(bytes: nal)]), decodeTime: Int64(picture) * 3600,
-                isKeyframe: isKeyframe, wallTime: start + at)
+                isRandomAccessPoint: isRandomAccessPoint, wallTime: start + at)
             return TimedUnit(unit: unit, sets: sets, instant: Instant(nanoseconds: 0) + at)
         }
     }

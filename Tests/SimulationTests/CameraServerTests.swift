@@ -64,7 +64,7 @@ struct CameraServerTests {
     func clipFromFile() async throws {
         let clip = try await Self.clip.value
         #expect(clip.units.count == 10)
-        #expect(clip.units.map(\.isKeyframe) == (0..<10).map { $0 % 5 == 0 })
+        #expect(clip.units.map(\.isRandomAccessPoint) == (0..<10).map { $0 % 5 == 0 })
         #expect(clip.framesPerSecond == 10)
         #expect(clip.parameterSets.sequence.width == 320)
         #expect(clip.units.last?.decodeTime == 81_000)
@@ -125,7 +125,7 @@ struct CameraServerTests {
             #expect(viewing.failure == nil)
             #expect(viewing.track?.parameterSets != nil)
             #expect(viewing.lost == 0)
-            #expect(viewing.units.first?.isKeyframe == true)
+            #expect(viewing.units.first?.isRandomAccessPoint == true)
             var checker = StampChecker()
             for unit in viewing.units { checker.append(unit) }
             #expect(checker.report.frames == 40)

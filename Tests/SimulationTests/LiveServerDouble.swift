@@ -78,11 +78,11 @@ final class LiveServerDouble {
 
     /// Sends a frame of one IDR or other slice behind its stamp.
     func send(
-        frame number: UInt64, isKeyframe: Bool, sliceBytes: Int = 3000, wallTime: WallTime,
+        frame number: UInt64, isRandomAccessPoint: Bool, sliceBytes: Int = 3000, wallTime: WallTime,
         camera: UInt16 = 7, isTorn: Bool = false, parameterSets: Bool = false
     ) {
         var random = SeededRandom(seed: number)
-        var slice: [UInt8] = [isKeyframe ? 0x65 : 0x41, 0x88]
+        var slice: [UInt8] = [isRandomAccessPoint ? 0x65 : 0x41, 0x88]
         while slice.count < sliceBytes { slice.append(UInt8(random.next() >> 56) | 1) }
         let nalUnit = ByteBuffer(bytes: slice)
         let stamp = FrameStamp(
@@ -94,7 +94,7 @@ final class LiveServerDouble {
             nalUnits.insert(ByteBuffer(bytes: [0x68, 0xEE, 0x3C, 0xB0]), at: 1)
         }
         let unit = AccessUnit(
-            avcc: AVCC.serialize(nalUnits), decodeTime: 0, isKeyframe: isKeyframe,
+            avcc: AVCC.serialize(nalUnits), decodeTime: 0, isRandomAccessPoint: isRandomAccessPoint,
             wallTime: wallTime)
         let payloads = packetizer.packetize(unit)
         for (index, payload) in payloads.enumerated() {

@@ -81,7 +81,8 @@ final class LiveSocketDouble {
         for place in places.values where place.session.keys != nil {
             place.number += 1
             place.session.send(
-                frame: place.number, isKeyframe: place.number % 10 == 1, wallTime: Self.wallTime)
+                frame: place.number, isRandomAccessPoint: place.number % 10 == 1,
+                wallTime: Self.wallTime)
             flush(place)
         }
     }

@@ -77,7 +77,8 @@ private final class Session {
     func play(_ count: Int) throws {
         for _ in 0..<count {
             server.send(
-                frame: number, isKeyframe: number % 10 == 0, wallTime: wallTime + .milliseconds(-5))
+                frame: number, isRandomAccessPoint: number % 10 == 0,
+                wallTime: wallTime + .milliseconds(-5))
             number += 1
             try exchange()
             try pass(.milliseconds(40))
@@ -148,7 +149,8 @@ private final class Session {
         let server = session.server
         func send(_ number: UInt64, camera: UInt16 = 7, isTorn: Bool = false) throws {
             server.send(
-                frame: number, isKeyframe: true, wallTime: session.wallTime, camera: camera,
+                frame: number, isRandomAccessPoint: true, wallTime: session.wallTime,
+                camera: camera,
                 isTorn: isTorn, parameterSets: true)
             try session.exchange()
             try session.pass(.milliseconds(40))
@@ -171,7 +173,7 @@ private final class Session {
     @Test("copies of a packet are counted and not taken twice")
     func copies() throws {
         let session = try Session()
-        session.server.send(frame: 1, isKeyframe: true, wallTime: session.wallTime)
+        session.server.send(frame: 1, isRandomAccessPoint: true, wallTime: session.wallTime)
         session.server.outputs += session.server.outputs
         try session.exchange()
         #expect(session.counts.duplicated == 4)
@@ -201,7 +203,7 @@ private final class Session {
         try session.exchange()
         #expect(session.server.hasEnded)
         let before = session.counts.packets
-        session.server.send(frame: 9, isKeyframe: true, wallTime: session.wallTime)
+        session.server.send(frame: 9, isRandomAccessPoint: true, wallTime: session.wallTime)
         try session.exchange()
         #expect(session.counts.packets == before)
     }

@@ -18,7 +18,7 @@ struct StampTests {
             checksum: FrameStamp.checksum(of: [delimiter, slice]))
         return AccessUnit(
             avcc: AVCC.serialize([delimiter, stamp.nalUnit(.h264), slice]), decodeTime: 0,
-            isKeyframe: true,
+            isRandomAccessPoint: true,
             wallTime: nil)
     }
 
@@ -48,7 +48,8 @@ struct StampTests {
             #expect(place == sets.count)
             nalUnits.insert(stamp.nalUnit(codec), at: place)
             let unit = AccessUnit(
-                avcc: AVCC.serialize(nalUnits), decodeTime: 0, isKeyframe: true, wallTime: nil)
+                avcc: AVCC.serialize(nalUnits), decodeTime: 0, isRandomAccessPoint: true,
+                wallTime: nil)
             #expect(FrameStamp.read(from: unit) == stamp)
             #expect(FrameStamp.verify(unit))
         }
@@ -57,7 +58,7 @@ struct StampTests {
     @Test("a unit without a stamp, or with other bytes than those stamped, does not verify")
     func damage() {
         let plain = AccessUnit(
-            avcc: AVCC.serialize([slice]), decodeTime: 0, isKeyframe: true, wallTime: nil)
+            avcc: AVCC.serialize([slice]), decodeTime: 0, isRandomAccessPoint: true, wallTime: nil)
         #expect(FrameStamp.read(from: plain) == nil)
         #expect(!FrameStamp.verify(plain))
         var unit = stamped(9)
@@ -72,7 +73,8 @@ struct StampTests {
         let whole = stamped(77).avcc
         for length in 0..<whole.readableBytes {
             let part = whole.getSlice(at: 0, length: length) ?? ByteBuffer()
-            let unit = AccessUnit(avcc: part, decodeTime: 0, isKeyframe: false, wallTime: nil)
+            let unit = AccessUnit(
+                avcc: part, decodeTime: 0, isRandomAccessPoint: false, wallTime: nil)
             #expect(!FrameStamp.verify(unit))
         }
         var random = SeededRandom(seed: 11)
@@ -80,7 +82,8 @@ struct StampTests {
             var bytes = whole
             let at = Int(random.next() % UInt64(bytes.readableBytes))
             bytes.setInteger(UInt8(truncatingIfNeeded: random.next()), at: at)
-            let unit = AccessUnit(avcc: bytes, decodeTime: 0, isKeyframe: false, wallTime: nil)
+            let unit = AccessUnit(
+                avcc: bytes, decodeTime: 0, isRandomAccessPoint: false, wallTime: nil)
             if FrameStamp.verify(unit) {
                 let others = unit.nalUnits().filter { FrameStamp.read(nalUnit: $0) == nil }
                 #expect(others == [delimiter, slice])
@@ -97,7 +100,8 @@ struct StampTests {
         broken.avcc.setInteger(UInt8(0x54), at: broken.avcc.writerIndex - 1)
         checker.append(broken)
         checker.append(
-            AccessUnit(avcc: ByteBuffer(), decodeTime: 0, isKeyframe: false, wallTime: nil))
+            AccessUnit(avcc: ByteBuffer(), decodeTime: 0, isRandomAccessPoint: false, wallTime: nil)
+        )
         let report = checker.report
         #expect(report.frames == 10)
         #expect(report.missing == 5)

@@ -97,7 +97,7 @@ enum Seeds {
             .h264, uuid: [UInt8](repeating: 0x41, count: 16), payload: [0, 0, 0, 1, 2, 3])
         let units = [ByteBuffer(bytes: [9, 0xF0]), baselineSPS, baselinePPS, message, slice]
         return AccessUnit(
-            avcc: AVCC.serialize(units), decodeTime: 3600, isKeyframe: true, wallTime: nil)
+            avcc: AVCC.serialize(units), decodeTime: 3600, isRandomAccessPoint: true, wallTime: nil)
     }
 
     private static var h26x: [ByteBuffer] {
@@ -117,7 +117,7 @@ enum Seeds {
         slice.writeRepeatingByte(0x5A, count: 150)
         let units = [ByteBuffer(bytes: [0x46, 1, 0x50])] + h265Sets + [slice]
         return AccessUnit(
-            avcc: AVCC.serialize(units), decodeTime: 3600, isKeyframe: true, wallTime: nil)
+            avcc: AVCC.serialize(units), decodeTime: 3600, isRandomAccessPoint: true, wallTime: nil)
     }
 
     private static var rtp: [ByteBuffer] {

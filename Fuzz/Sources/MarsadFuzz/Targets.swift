@@ -76,7 +76,7 @@ private func fuzzH26x(_ input: ByteBuffer) {
     }
     let units = AnnexB.nalUnits(in: input)
     _ = try? AVCC.nalUnits(in: input)
-    _ = AccessUnit(avcc: input, decodeTime: 0, isKeyframe: false, wallTime: nil).nalUnits()
+    _ = AccessUnit(avcc: input, decodeTime: 0, isRandomAccessPoint: false, wallTime: nil).nalUnits()
     precondition((try? AVCC.nalUnits(in: AVCC.serialize(units))) == units)
     let uuid = [UInt8](repeating: 0x41, count: 16)
     _ = SupplementalEnhancement.userDataUnregistered(.h264, in: input, uuid: uuid)

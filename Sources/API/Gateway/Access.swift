@@ -42,11 +42,12 @@ package typealias Authenticator =
 
 extension Caller {
     /// Somebody who was not asked who he is: may do nothing, sees nothing.
-    static var unknown: Caller {
-        Caller(
-            actor: .anonymous, grants: [], visibility: .nothing,
-            issuedAt: WallTime(microseconds: 0), expiresAt: WallTime(microseconds: 0))
-    }
+    static let unknown = Caller(
+        actor: .anonymous, grants: [], visibility: .nothing,
+        issuedAt: WallTime(microseconds: 0), expiresAt: WallTime(microseconds: 0))
+
+    /// Whoever reaches the loopback address without a token: a program of this machine.
+    static let local = Caller.program("local")
 
     /// Whether an action is permitted at all, be it on one camera.
     func mayAnywhere(_ action: Permission.Action) -> Bool {

@@ -87,7 +87,7 @@ struct Admission: Sendable {
         }
         // Who reaches the loopback address is on this machine; a token that is shown counts there, too.
         if !settings.isTokenRequired, request.headers[.authorization] == nil {
-            return .program("local")
+            return .local
         }
         let token = Redacted(try request.bearer(upTo: Self.tokenBytes))
         return try await authenticate(token, origin)

@@ -5,8 +5,8 @@ import HTTPTypes
 import Observability
 import Primitives
 
-/// Requests by method, route and status: closed sets all three, since a route is named by its template and
-/// never by the path that was asked for.
+/// Requests by method, route and status. All three are closed sets: the parser of HTTP/1.1 takes the
+/// registered methods alone, and a route is named by its template, never by the path that was asked for.
 struct RequestMetrics: Sendable {
     private struct Key: Hashable {
         var method: String

@@ -56,7 +56,8 @@ package final class Transcoder {
     package func transcode(
         _ unit: AccessUnit, _ sets: ParameterSets, isShown: Bool = true
     ) throws(DecodingError) -> [Output] {
-        let bytes = try KeyframeDecoder.annexB(unit.isKeyframe ? sets.inBand : [], unit.avcc)
+        let bytes = try KeyframeDecoder.annexB(
+            unit.isRandomAccessPoint ? sets.inBand : [], unit.avcc)
         let status = bytes.withUnsafeBufferPointer { bytes in
             cffmpeg_transcoder_push(
                 handle, bytes.baseAddress, bytes.count, unit.decodeTime, isShown ? 1 : 0)
@@ -79,13 +80,14 @@ package final class Transcoder {
         let stream = ByteBuffer(
             bytes: UnsafeRawBufferPointer(start: found.bytes, count: found.size))
         let nalUnits = AnnexB.nalUnits(in: stream).filter { Codec.h264.kind(of: $0) != .sei }
-        let isKeyframe = found.is_keyframe != 0
-        if isKeyframe, let sets = try? ParameterSets(among: nalUnits, .h264) {
+        let isRandomAccessPoint = found.is_keyframe != 0
+        if isRandomAccessPoint, let sets = try? ParameterSets(among: nalUnits, .h264) {
             parameterSets = sets
         }
         guard let parameterSets else { return nil }
         let unit = AccessUnit(
-            avcc: AVCC.serialize(nalUnits), decodeTime: found.time, isKeyframe: isKeyframe,
+            avcc: AVCC.serialize(nalUnits), decodeTime: found.time,
+            isRandomAccessPoint: isRandomAccessPoint,
             wallTime: nil)
         return Output(unit: unit, parameterSets: parameterSets)
     }

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Synchronization
 
-/// Handles by key, each made once: a registry finds a metric by all its labels, which costs more than many a
-/// request does otherwise. Keys are of a closed set, like the labels that they stand for.
+/// Handles by key, looked up once each: a registry finds a metric by all its labels, which costs more than
+/// much else that a request does. As many are kept as a registry has series of one family.
 package final class MetricHandles<Key: Hashable & Sendable, Handle: Sendable>: Sendable {
     private let known = Mutex<[Key: Handle]>([:])
     private let make: @Sendable (Key) -> Handle
@@ -12,9 +12,11 @@ package final class MetricHandles<Key: Hashable & Sendable, Handle: Sendable>: S
 
     package subscript(key: Key) -> Handle {
         if let handle = known.withLock({ $0[key] }) { return handle }
-        // Made twice in a race, it is the same: the registry has one for one set of labels.
+        // Two that make it at once are given the same one by the registry.
         let handle = make(key)
-        known.withLock { $0[key] = handle }
+        known.withLock { known in
+            if known.count < MetricsRegistry.maxSeriesPerFamily { known[key] = handle }
+        }
         return handle
     }
 }

@@ -11,15 +11,17 @@ package struct AccessUnit: Sendable {
     /// Unwrapped media time in 90 kHz ticks.
     package var decodeTime: Int64
     /// Whether decoding can start here: an IDR picture, in H.265 also a CRA or BLA picture.
-    package var isKeyframe: Bool
+    package var isRandomAccessPoint: Bool
     /// When the picture was taken, where the camera's clock is known.
     package var wallTime: WallTime?
 
     /// Puts a picture and its times together.
-    package init(avcc: ByteBuffer, decodeTime: Int64, isKeyframe: Bool, wallTime: WallTime?) {
+    package init(
+        avcc: ByteBuffer, decodeTime: Int64, isRandomAccessPoint: Bool, wallTime: WallTime?
+    ) {
         self.avcc = avcc
         self.decodeTime = decodeTime
-        self.isKeyframe = isKeyframe
+        self.isRandomAccessPoint = isRandomAccessPoint
         self.wallTime = wallTime
     }
 

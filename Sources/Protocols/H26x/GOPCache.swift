@@ -3,8 +3,8 @@
 
 import NIOCore
 
-/// Access units from the last IDR on. One that outgrows the limit is dropped whole, until the next IDR:
-/// a group that lacks its end would leave a viewer with pictures that refer to missing ones.
+/// Access units from the last random access point on. A group that outgrows the limit is dropped whole,
+/// until the next one begins: without its end a viewer would have pictures that refer to missing ones.
 package struct GOPCache: Sendable {
     package private(set) var units: [AccessUnit] = []
     private let maxBytes: Int
@@ -17,7 +17,7 @@ package struct GOPCache: Sendable {
     }
 
     package mutating func add(_ unit: AccessUnit) {
-        if unit.isKeyframe {
+        if unit.isRandomAccessPoint {
             removeAll()
         } else if units.isEmpty {
             return

@@ -12,7 +12,7 @@ package struct BuiltFragment: Sendable {
     package var samples: [ByteBuffer]
     /// All bytes of the fragment.
     package var size: Int
-    /// Whether the first sample is an IDR picture.
+    /// Whether the first sample is a random access point.
     package var startsWithSync: Bool
     /// The sum of the sample durations, in 90 kHz ticks.
     package var duration: UInt32
@@ -82,7 +82,7 @@ package struct FragmentBuilder: Sendable {
         entries.append(
             RunEntry(
                 duration: duration, size: UInt32(truncatingIfNeeded: size),
-                flags: unit.isKeyframe ? SampleFlags.sync : SampleFlags.nonSync))
+                flags: unit.isRandomAccessPoint ? SampleFlags.sync : SampleFlags.nonSync))
         return true
     }
 

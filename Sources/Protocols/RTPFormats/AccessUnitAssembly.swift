@@ -14,7 +14,7 @@ struct AccessUnitAssembly: Sendable {
 
     private let codec: Codec
     private var bytes = ByteBuffer()
-    private var isKeyframe = false
+    private var isRandomAccessPoint = false
     /// Where the length of the unfinished fragmented NAL unit goes.
     private var fragmentStart: Int?
 
@@ -40,7 +40,8 @@ struct AccessUnitAssembly: Sendable {
 
     /// Hands out the unit; found parameter sets stay.
     mutating func close() -> AccessUnit {
-        let unit = AccessUnit(avcc: bytes, decodeTime: time, isKeyframe: isKeyframe, wallTime: nil)
+        let unit = AccessUnit(
+            avcc: bytes, decodeTime: time, isRandomAccessPoint: isRandomAccessPoint, wallTime: nil)
         let found = found
         drop()
         self.found = found
@@ -145,7 +146,7 @@ struct AccessUnitAssembly: Sendable {
             let isFirst = (firstByte ?? 0) & 0x80 != 0
             if !hasSlice, mustProveStart, !isFirst { throw .missingStart }
             hasSlice = true
-            if kind == .randomAccessSlice { isKeyframe = true }
+            if kind == .randomAccessSlice { isRandomAccessPoint = true }
         case .slicePartition:
             hasSlice = true
         case .videoParameterSet, .sequenceParameterSet, .pictureParameterSet, .delimiter, .sei,

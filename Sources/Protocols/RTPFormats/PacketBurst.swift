@@ -17,7 +17,7 @@ package struct PacketBurst: Sendable {
     package let frame: Int64
     /// In 90 kHz ticks.
     package let decodeTime: Int64
-    package let isKeyframe: Bool
+    package let isRandomAccessPoint: Bool
     package let wallTime: WallTime?
 
     package var packetCount: Int { ends.count }
@@ -49,7 +49,7 @@ package struct BurstPacketizer: Sendable {
         _ unit: AccessUnit, _ parameterSets: ParameterSets
     ) -> PacketBurst {
         var nalUnits = unit.nalUnits()
-        if unit.isKeyframe { Self.complete(&nalUnits, with: parameterSets) }
+        if unit.isRandomAccessPoint { Self.complete(&nalUnits, with: parameterSets) }
         var writer = PayloadWriter(
             codec: parameterSets.codec, maxPayload: maxPayload,
             capacity: unit.avcc.readableBytes + 8 * nalUnits.count + 256)
@@ -57,7 +57,8 @@ package struct BurstPacketizer: Sendable {
         writer.closeGroup()
         let burst = PacketBurst(
             payloads: writer.bytes, ends: writer.ends, firstPacket: nextPacket, frame: nextFrame,
-            decodeTime: unit.decodeTime, isKeyframe: unit.isKeyframe, wallTime: unit.wallTime)
+            decodeTime: unit.decodeTime, isRandomAccessPoint: unit.isRandomAccessPoint,
+            wallTime: unit.wallTime)
         nextPacket &+= Int64(writer.ends.count)
         nextFrame &+= 1
         return burst

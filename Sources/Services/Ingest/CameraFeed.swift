@@ -64,7 +64,7 @@ package final class CameraFeed {
         windowBytes &+= unit.avcc.readableBytes
         for sink in sinks { sink.onAccessUnit(unit, parameterSets, now) }
         // The lock is taken at keyframes, not at each frame: nobody reads states more often.
-        if unit.isKeyframe { publishStatus(unit, parameterSets, at: now) }
+        if unit.isRandomAccessPoint { publishStatus(unit, parameterSets, at: now) }
     }
 
     func publish(_ audio: AudioPacket, at now: Instant) {

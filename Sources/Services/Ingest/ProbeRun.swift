@@ -137,13 +137,13 @@ final class ProbeRun: RTSPClientDelegate {
     ) {
         guard !isOver else { return }
         if keyframeAt == nil {
-            guard unit.isKeyframe else { return }
+            guard unit.isRandomAccessPoint else { return }
             keyframeAt = now
             describe(parameterSets)
             report.timeToKeyframe = now - begun
             firstTime = unit.decodeTime
             arm(Limits.probeWatch)
-        } else if unit.isKeyframe, report.gopLength == nil {
+        } else if unit.isRandomAccessPoint, report.gopLength == nil {
             report.gopLength = frames
         }
         frames += 1

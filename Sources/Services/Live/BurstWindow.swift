@@ -17,7 +17,7 @@ package struct BurstWindow: Sendable {
     package var last: PacketBurst? { bursts.last }
 
     package mutating func append(_ burst: PacketBurst) {
-        if burst.isKeyframe { startFrame = burst.frame }
+        if burst.isRandomAccessPoint { startFrame = burst.frame }
         bursts.append(burst)
         bytes += burst.payloads.readableBytes
         trim()

@@ -114,7 +114,7 @@ package final class LiveCamera {
             h265.receive(unit, parameterSets)
             if transcode.isRunning {
                 transcode.receive(unit, parameterSets, at: now)
-            } else if unit.isKeyframe, h264.isWatched {
+            } else if unit.isRandomAccessPoint, h264.isWatched {
                 // Viewers stay while a camera changes its codec; and where all places were taken, one
                 // may have become free.
                 try? startTranscode(at: now)

@@ -79,7 +79,7 @@ final class Transcode {
         guard var run else { return }
         guard output.isWatched || now - run.startedAt < Limits.idleGroup else { return stop() }
         if run.isSkipping {
-            guard unit.isKeyframe, run.pending <= Limits.transcodeQueue / 2 else {
+            guard unit.isRandomAccessPoint, run.pending <= Limits.transcodeQueue / 2 else {
                 return shared.metrics.transcodeDropped()
             }
             run.isSkipping = false

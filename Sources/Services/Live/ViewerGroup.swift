@@ -58,7 +58,7 @@ package final class ViewerGroup {
     package func receive(_ burst: PacketBurst) {
         window.append(burst)
         isInterrupted = false
-        if burst.isKeyframe, !arrivals.isEmpty {
+        if burst.isRandomAccessPoint, !arrivals.isEmpty {
             for place in arrivals.indices { arrivals[place].isDue = true }
             takeArrivals()
         }

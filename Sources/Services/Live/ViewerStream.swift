@@ -236,9 +236,9 @@ package final class ViewerStream {
     package func follow(_ burst: PacketBurst, _ packets: Range<Int>) {
         switch flow {
         case .live(let from) where burst.frame >= from:
-            if burst.isKeyframe { hasLostPicture = false }
+            if burst.isRandomAccessPoint { hasLostPicture = false }
             isMidUnit = write(burst, packets) && packets.upperBound < burst.packetCount
-        case .waiting where burst.isKeyframe && packets.lowerBound == 0 && path.isReady:
+        case .waiting where burst.isRandomAccessPoint && packets.lowerBound == 0 && path.isReady:
             beginStretch(at: burst.firstPacket, nil, shift: shift(rising: burst.decodeTime))
             hasLostPicture = false
             flow = .live(from: burst.frame)

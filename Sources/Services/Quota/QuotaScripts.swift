@@ -69,7 +69,7 @@ enum QuotaScripts {
             local member = source .. '/' .. seat
             tidy(all, lease)
             tidy(seats, lease)
-            tidy(KEYS[5], lease)
+            if ARGV[10] ~= '' then tidy(KEYS[5], lease) end
             -- Whether a seat is missing when so many of the source and of all have given way.
             local function missing(given, given_of_all)
               local limit, total = tonumber(ARGV[7]), tonumber(ARGV[8])

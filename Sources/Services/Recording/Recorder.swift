@@ -38,7 +38,7 @@ package final class Recorder {
         var pending: AccessUnit
         var lastDuration: UInt32 = 3600
         var lastArrival: Instant
-        var lastIDR: Instant
+        var lastStart: Instant
         var nextCut: WallTime
         var fragmentSequence: UInt32 = 1
         /// When the first unit of the open fragment came.
@@ -86,7 +86,7 @@ package final class Recorder {
     package func receive(_ unit: AccessUnit, _ parameterSets: ParameterSets, at now: Instant) {
         switch state {
         case .waiting(let outage):
-            guard unit.isKeyframe, now >= retryAt ?? now,
+            guard unit.isRandomAccessPoint, now >= retryAt ?? now,
                 spool.queuedBytes <= Limits.queuedBytes / 2
             else { return }
             begin(with: unit, parameterSets, at: now, after: outage)
@@ -119,7 +119,7 @@ package final class Recorder {
         let run = Run(
             id: shared.world.makeID(), parameterSets: sets, startInstant: now, startWall: wall,
             builder: FragmentBuilder(sequenceNumber: 1, baseDecodeTime: unit.decodeTime),
-            pending: unit, lastArrival: now, lastIDR: now, nextCut: wall, fragmentStart: now)
+            pending: unit, lastArrival: now, lastStart: now, nextCut: wall, fragmentStart: now)
         state = .recording(openSegment(of: run, start: wall, after: outage))
     }
 
@@ -133,7 +133,7 @@ package final class Recorder {
         run.lastDuration = duration
         run.lastArrival = now
         run.pending = unit
-        if unit.isKeyframe {
+        if unit.isRandomAccessPoint {
             closeFragment(&run, at: now)
             let wall = run.wallTime(at: now)
             if sets != run.parameterSets {
@@ -142,7 +142,7 @@ package final class Recorder {
             } else if isNearestCut(run, wall: wall, at: now) {
                 run = cut(run, with: unit, wall: wall, at: now)
             }
-            run.lastIDR = now
+            run.lastStart = now
         } else if isFragmentFull(run, at: now) {
             closeFragment(&run, at: now)
         }
@@ -189,7 +189,7 @@ package final class Recorder {
 
     /// Whether this keyframe is nearer to the mark than the next one will be.
     private func isNearestCut(_ run: Run, wall: WallTime, at now: Instant) -> Bool {
-        let half = (now - run.lastIDR) / 2
+        let half = (now - run.lastStart) / 2
         return wall + half >= run.nextCut
     }
 

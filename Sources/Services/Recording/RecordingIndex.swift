@@ -25,6 +25,8 @@ package struct RecordingIndex: Sendable {
     // MARK: Writing
 
     /// Adds a closed segment and what it changes of its run. Adding the same segment again changes nothing.
+    /// - Parameter cameraName: for a camera that is not known any more. Any other goes by its present name,
+    ///   which may be newer than the one that its recorder began with.
     package func add(
         _ segment: Segment, cameraName: String, damaged: Bool, at now: WallTime
     ) async throws(DatabaseError) {
@@ -36,10 +38,13 @@ package struct RecordingIndex: Sendable {
             Statement(
                 """
                 INSERT INTO video_sessions (id, camera_id, camera_name, source, start_time, end_time,
-                    status) VALUES (?, ?, ?, ?, ?, ?, 'STOPPED') ON CONFLICT (id) DO NOTHING
+                    status)
+                VALUES (?, ?, COALESCE((SELECT name FROM cameras WHERE id = ?), ?), ?, ?, ?,
+                    'STOPPED') ON CONFLICT (id) DO NOTHING
                 """,
                 [
-                    .text(segment.runID), .text(segment.cameraID.rawValue), .text(cameraName),
+                    .text(segment.runID), .text(segment.cameraID.rawValue),
+                    .text(segment.cameraID.rawValue), .text(cameraName),
                     .text(segment.source.rawValue), .integer(segment.start.microseconds),
                     .integer(segment.end.microseconds),
                 ]),

@@ -16,7 +16,7 @@ package struct FrameWatch {
     private struct Frame {
         var timestamp: RTPTimestamp
         var isBroken: Bool
-        var isKeyframe = false
+        var isRandomAccessPoint = false
         var stamp: FrameStamp?
     }
 
@@ -52,7 +52,7 @@ package struct FrameWatch {
                 timestamp: packet.timestamp, isBroken: isAfterGap && found.stamp == nil)
             isAfterGap = false
         }
-        if found.isKeyframe { current?.isKeyframe = true }
+        if found.isRandomAccessPoint { current?.isRandomAccessPoint = true }
         if let stamp = found.stamp { current?.stamp = stamp }
         if packet.marker { end(at: now, wallTime: wallTime, counting: &tally) }
     }
@@ -84,7 +84,7 @@ package struct FrameWatch {
         guard !frame.isBroken else { return }
         tally.frames += 1
         wholeFrames += 1
-        if frame.isKeyframe, firstDecodable == nil { firstDecodable = now }
+        if frame.isRandomAccessPoint, firstDecodable == nil { firstDecodable = now }
         if let lastWhole { tally.longestPause = max(tally.longestPause, now - lastWhole) }
         lastWhole = now
         if let stamp = frame.stamp, let liveSince, stamp.wallTime >= liveSince {
@@ -109,7 +109,9 @@ package struct FrameWatch {
     }
 
     /// Whether the payload has part of an IDR picture, and the stamp when it is in there.
-    private static func content(of payload: ByteBuffer) -> (isKeyframe: Bool, stamp: FrameStamp?) {
+    private static func content(of payload: ByteBuffer) -> (
+        isRandomAccessPoint: Bool, stamp: FrameStamp?
+    ) {
         let start = payload.readerIndex
         guard let header = payload.getInteger(at: start, as: UInt8.self) else {
             return (false, nil)
@@ -131,13 +133,13 @@ package struct FrameWatch {
 
     private static func content(
         ofAggregate payload: ByteBuffer
-    ) -> (isKeyframe: Bool, stamp: FrameStamp?) {
+    ) -> (isRandomAccessPoint: Bool, stamp: FrameStamp?) {
         var rest = payload
         rest.moveReaderIndex(forwardBy: 1)
-        var found: (isKeyframe: Bool, stamp: FrameStamp?) = (false, nil)
+        var found: (isRandomAccessPoint: Bool, stamp: FrameStamp?) = (false, nil)
         while let nalUnit = rest.readLengthPrefixedSlice(as: UInt16.self) {
             let header = nalUnit.getInteger(at: nalUnit.readerIndex, as: UInt8.self) ?? 0
-            if NALUnitType(header: header) == .idrSlice { found.isKeyframe = true }
+            if NALUnitType(header: header) == .idrSlice { found.isRandomAccessPoint = true }
             if found.stamp == nil { found.stamp = FrameStamp.read(nalUnit: nalUnit) }
         }
         return found

@@ -91,9 +91,10 @@ package struct AuditReporter: Sendable {
                 report.rows += 1
                 let details = row.detail
                 // Who guessed a password or showed a stolen token has no name but that of his victim.
+                let isUnknown = row.actor == Actor.anonymous.description
                 let login =
                     names[row.actor] ?? details["login_id"]
-                    ?? row.subject.flatMap { names[$0] } ?? row.actor
+                    ?? (isUnknown ? row.subject.flatMap { names[$0] } : nil) ?? row.actor
                 if Self.watched.contains(row.kind) {
                     Self.add(row, login, details["camera_id"] ?? "", to: &viewings, &report)
                 }
