@@ -6,7 +6,8 @@ package import NIOCore
 /// For the few bodies that everybody asks for who watches: an encoder finds out the shape of a body with each
 /// answer anew, which cost a tenth of a reservation. All others are `Encodable`.
 package struct JSONText {
-    private var bytes = ByteBuffer()
+    /// None of these bodies is longer without relays.
+    private var bytes = ByteBufferAllocator().buffer(capacity: 512)
     private var isFirst = true
 
     private init() {}
