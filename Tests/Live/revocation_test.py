@@ -282,6 +282,10 @@ async def check_rights(demo, admin, cameras, check):
     def both(**changes):
         return max(put(camera, **changes) for camera in cameras)
 
+    def imported(folder):
+        lines = [{"id": camera, "folder_id": folder} for camera in cameras]
+        return demo.ask("POST", "/api/v1/cameras/import", lines, admin)[0]
+
     def stream():
         """Since when a camera's present connection delivers, and how often it was interrupted."""
         state = demo.ask("GET", f"/api/v1/cameras/{cameras[0]}", token=admin)[1]["stream"]
@@ -292,6 +296,8 @@ async def check_rights(demo, admin, cameras, check):
             ("a user taken out of a group", "guest", leave, enter, watched | played, 1012),
             ("cameras moved to another camera group", "keeper", lambda: both(folder_id="yard"),
              lambda: both(folder_id="gates"), watched | played, None),
+            ("cameras moved by an import", "keeper", lambda: imported("yard"),
+             lambda: imported("gates"), watched | played, None),
             ("cameras moved to another agency", "guest", lambda: both(source="BUS"),
              lambda: both(source="METRO", folder_id="gates"), watched | played, None)]:
         holding = Holding(demo, login, cameras)
