@@ -102,7 +102,11 @@ struct CameraBody: Encodable {
     var externalId: String?
     var status: String
     var supportsPtz = false
+    /// Whether it is being recorded at this moment; the mode is whether it is to be.
     var recording: Bool
+    var recordingMode: String
+    var retentionDays: Int?
+    var hasAudio: Bool
     var origin: String
     var resolution: String?
     var codec: String?
@@ -124,6 +128,9 @@ struct CameraBody: Encodable {
         externalId = camera.externalID
         status = Self.status(state)
         recording = state.isRecording
+        recordingMode = camera.recordingMode.rawValue
+        retentionDays = camera.retentionDays
+        hasAudio = camera.hasAudio
         origin = camera.origin.rawValue
         stream = StreamBody(state)
         resolution = stream.resolution

@@ -108,6 +108,14 @@ def check_folders(server, check):
     moved = [d for d in admin.events("CAMERA_UPDATED") if d["camera_id"] == outside["id"]]
     check([(d["folder_before"], d["folder_id"]) for d in moved] == [("", "gates")],
           "a move says from where", str(moved))
+    check([(d["changed"], d.get("name_before")) for d in moved] == [("name, folder_id", "Gate 1")],
+          "and all that was changed", str(moved))
+    kept = admin("a camera with settings", 201, "POST", "/api/v1/cameras",
+                 {**camera, "recording": False, "retention_days": 3, "has_audio": True})["camera"]
+    shown = admin("it is read", 200, "GET", f"/api/v1/cameras/{kept['id']}")
+    check((shown["recording_mode"], shown["retention_days"], shown["has_audio"]) == ("OFF", 3, True),
+          "with its settings", str(shown))
+    admin("it goes", 204, "DELETE", f"/api/v1/cameras/{kept['id']}")
 
 
 def check_folder_command(server, check):

@@ -98,7 +98,11 @@ extension CameraBody {
             "id": .identifier, "name": .text(), "name_ar": .text(), "source": .source,
             "folder_id": .folder.optional, "external_id": .text().optional,
             "status": .choice(statuses), "supports_ptz": .flag,
-            "recording": .flag, "origin": origin, "resolution": .text().optional,
+            "recording": .flag.described("At this moment."),
+            "recording_mode": .choice([RecordingMode.continuous, .off])
+                .described("The setting that `recording` is when a camera is changed."),
+            "retention_days": .count.optional, "has_audio": .flag, "origin": origin,
+            "resolution": .text().optional,
             "codec": .text().optional, "bitrate_kbps": .count, "last_seen": .time.optional,
             "last_error": .text().optional, "created_at": .time, "updated_at": .time,
             "rtsp_url": .text().described("Without credentials; for storage:admin only.").optional,

@@ -53,6 +53,8 @@ package struct CameraAdministration: Sendable {
             details["folder_before"] = before.folderID?.rawValue ?? ""
         }
         if before.address != camera.address { details["address"] = "changed" }
+        if before.name != camera.name { details["name_before"] = before.name }
+        details["changed"] = Self.changes(from: before, to: camera).joined(separator: ", ")
         defer { cameras.changes.note() }
         try await commit(
             AuditEvent(.cameraUpdated, by: caller, details: details),
@@ -63,6 +65,23 @@ package struct CameraAdministration: Sendable {
                 CameraStore.missingFolder,
             ], existing: CameraStore.takenExternalID)
         return camera
+    }
+
+    /// The keys of what is different, as a definition has them.
+    private static func changes(from before: Camera, to camera: Camera) -> [String] {
+        let differs: [(key: String, Bool)] = [
+            ("name", before.name != camera.name),
+            ("name_ar", before.nameArabic != camera.nameArabic),
+            ("source", before.source != camera.source),
+            ("folder_id", before.folderID != camera.folderID),
+            ("external_id", before.externalID != camera.externalID),
+            ("rtsp_url", before.address != camera.address),
+            ("sub_rtsp_url", before.subAddress != camera.subAddress),
+            ("has_audio", before.hasAudio != camera.hasAudio),
+            ("recording", before.recordingMode != camera.recordingMode),
+            ("retention_days", before.retentionDays != camera.retentionDays),
+        ]
+        return differs.filter(\.1).map(\.key)
     }
 
     /// Its recordings stay.

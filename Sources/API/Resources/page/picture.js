@@ -14,6 +14,9 @@ export class Picture {
     const c = this.camera;
     if (!c) return;
     const want = this.visible && c.status === 'ONLINE' && !document.hidden && !(performance.now() < this.refusedUntil);
+    // WebRTC is tried again behind live HLS, which is seconds older.
+    const again = want && this.player?.via === 'hls' && performance.now() >= this.noWebRTCUntil;
+    if (again) { this.seen += this.player.frames; this.player.stop(); this.player = null; }
     if (want && !this.player) this.play(c);
     if (!want && this.player) { this.seen += this.player.frames; this.player.stop(); this.player = null; }
     const fresh = !!this.player?.isFresh;
@@ -42,14 +45,15 @@ export class Picture {
     const reason = c.status !== 'ONLINE' ? c.last_error : this.refusal?.text;
     if (reason) { const why = document.createElement('bdi'); why.className = 'dim'; why.textContent = reason; this.note.append(why); }
   }
-  /** WebRTC first; live HLS, a few seconds later, where that does not come through. After a minute WebRTC again. */
+  /** WebRTC first; live HLS, a few seconds later, where that does not come through. After a minute WebRTC again, and more and more seldom where it never came through. */
   play(c) {
     const refused = error => { if (error.status === 429 || error.status === 403) this.refuse(error); };
     const hls = () => new Player(this.video, { url: `/api/v1/live/${encodeURIComponent(c.id)}/hls/index.m3u8`, live: true, camera: c.id, codec: c.codec, onFail: refused });
     if (performance.now() < (this.noWebRTCUntil ?? 0)) { this.player = hls(); return; }
     this.player = new WebRTCPlayer(this.video, { id: c.id, onGiveUp: error => {
       if (error.status === 429 || error.status === 403) return this.refuse(error);
-      this.noWebRTCUntil = performance.now() + 60000; this.seen += this.player.frames; this.player.stop(); this.player = null; this.refresh();
+      this.noWebRTCFor = this.player.frames > 0 ? 60000 : Math.min((this.noWebRTCFor ?? 30000) * 2, 960000);
+      this.noWebRTCUntil = performance.now() + this.noWebRTCFor; this.seen += this.player.frames; this.player.stop(); this.player = null; this.refresh();
     } });
   }
   /** The server grants no seat: its own words stand in the picture until it may be asked again, or a seat is free. */
@@ -75,7 +79,7 @@ export class Picture {
   clear() {
     this.show(false);
     if (this.shotURL) URL.revokeObjectURL(this.shotURL);
-    this.refusal = null; this.refusedUntil = 0;
+    this.refusal = null; this.refusedUntil = 0; this.noWebRTCFor = this.noWebRTCUntil = undefined;
     this.shotURL = null; this.img.removeAttribute('src'); this.camera = null; this.asked = undefined; this.seen = 0;
   }
 }
