@@ -168,7 +168,8 @@ def check_recordings(driver, checks, camera, patience):
 def check_fallback(driver, checks, options):
     """A browser without WebRTC (or behind a firewall that stops it) plays live all the same."""
     script = driver.execute_cdp_cmd(
-        "Page.addScriptToEvaluateOnNewDocument", {"source": "delete window.RTCPeerConnection;"})
+        "Page.addScriptToEvaluateOnNewDocument",
+        {"source": "window.Kept = RTCPeerConnection; delete window.RTCPeerConnection;"})
     driver.get(options.url)
 
     def by_hls():
@@ -177,6 +178,10 @@ def check_fallback(driver, checks, options):
     found = until(options.patience, by_hls)
     checks.check(found, "without WebRTC a tile plays by live HLS, and says so",
                  ", ".join(f"{t['via']}/{t['shown']}" for t in tiles(driver)[:3]))
+    driver.execute_script("window.RTCPeerConnection = window.Kept")
+    checks.check(until(60 + options.patience, lambda: any(
+        t["via"] == "webrtc" and t["shown"] == "live" for t in tiles(driver))),
+        "and goes back to WebRTC when that comes through again")
     driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
