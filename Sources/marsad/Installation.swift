@@ -395,11 +395,10 @@ struct Installation: Service {
                     folder.cameras.changes.note()
                 }
                 // Before the streams: a new connection takes seconds, a right that is gone ends at once.
-                let known = changed.filter {
-                    assigned.updateValue($0, forKey: $0.id) != nil
-                }
-                if !known.isEmpty { await camerasChanged(Set(known.map(\.id))) }
+                let known = changed.map(\.id).filter { assigned[$0] != nil }
+                if !known.isEmpty { await camerasChanged(Set(known)) }
                 await assign(changed)
+                for camera in changed { assigned[camera.id] = camera }
                 let present = Set(cameras.map(\.id))
                 for gone in assigned.keys.filter({ !present.contains($0) }).sorted() {
                     await node.unassign(gone)

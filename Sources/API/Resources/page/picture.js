@@ -15,10 +15,9 @@ export class Picture {
     if (!c) return;
     const want = this.visible && c.status === 'ONLINE' && !document.hidden && !(performance.now() < this.refusedUntil);
     // WebRTC is tried again behind live HLS, which is seconds older.
-    const again = want && this.player?.via === 'hls' && performance.now() >= this.noWebRTCUntil;
-    if (again) { this.seen += this.player.frames; this.player.stop(); this.player = null; }
+    const again = this.player?.via === 'hls' && performance.now() >= this.noWebRTCUntil;
+    if (!want || again) this.halt();
     if (want && !this.player) this.play(c);
-    if (!want && this.player) { this.seen += this.player.frames; this.player.stop(); this.player = null; }
     const fresh = !!this.player?.isFresh;
     if (fresh) this.refusal = null;
     if (this.refusal) this.root.dataset.refused = this.refusal.code ?? ''; else delete this.root.dataset.refused;
@@ -53,12 +52,13 @@ export class Picture {
     this.player = new WebRTCPlayer(this.video, { id: c.id, onGiveUp: error => {
       if (error.status === 429 || error.status === 403) return this.refuse(error);
       this.noWebRTCFor = this.player.frames > 0 ? 60000 : Math.min((this.noWebRTCFor ?? 30000) * 2, 960000);
-      this.noWebRTCUntil = performance.now() + this.noWebRTCFor; this.seen += this.player.frames; this.player.stop(); this.player = null; this.refresh();
+      this.noWebRTCUntil = performance.now() + this.noWebRTCFor; this.halt(); this.refresh();
     } });
   }
+  halt() { this.seen += this.player?.frames ?? 0; this.player?.stop(); this.player = null; }
   /** The server grants no seat: its own words stand in the picture until it may be asked again, or a seat is free. */
   refuse(error) {
-    this.seen += this.player?.frames ?? 0; this.player?.stop(); this.player = null;
+    this.halt();
     this.refusal = error; this.refusedUntil = performance.now() + (error.retryAfter ?? 15) * 1000;
     this.refresh();
   }
