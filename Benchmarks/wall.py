@@ -11,19 +11,12 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "Tests")]
+from chromium import chromium  # noqa: E402
 from procs import percentile, spread_ms  # noqa: E402
-
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-    "--autoplay-policy=no-user-gesture-required", "--disable-background-networking",
-    "--disable-component-update", "--window-size=1920,1200",
-    # A headless browser on a machine without a network has no address but the loopback one.
-    "--allow-loopback-in-peer-connection", "--disable-features=WebRtcHideLocalIpsWithMdns",
-]
 
 # Runs before the page's own scripts: notes when each tile's second frame was presented, counted from
 # the start of the navigation. The first one may be a picture that stands still.
@@ -136,21 +129,8 @@ def main():
     parser.add_argument("--loop", type=float, default=20, help="seconds of a camera's loop")
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    with tempfile.TemporaryDirectory(prefix="marsad-wall-") as profile:
-        chrome = Options()
-        chrome.binary_location = "/usr/bin/chromium"
-        for flag in FLAGS + [f"--user-data-dir={profile}"]:
-            chrome.add_argument(flag)
-        driver = webdriver.Chrome(options=chrome, service=Service("/usr/bin/chromedriver"))
-        try:
-            driver.set_script_timeout(20)
-            print(json.dumps(run(driver, options)))
-        finally:
-            driver.quit()
+    with chromium(size=(1920, 1200)) as driver:
+        print(json.dumps(run(driver, options)))
 
 
 if __name__ == "__main__":

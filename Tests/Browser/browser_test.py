@@ -8,25 +8,14 @@ Starts nothing but the browser. Prints one line a check and "N passed, N failed"
 import argparse
 import os
 import sys
-import tempfile
 import time
 
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 # The folder above holds what the test programs share.
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 from checks import Checks  # noqa: E402
-
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-    "--autoplay-policy=no-user-gesture-required", "--disable-background-networking",
-    "--disable-component-update", "--window-size=1600,960",
-    # A headless browser on a machine without a network has no address but the loopback one.
-    "--allow-loopback-in-peer-connection", "--disable-features=WebRtcHideLocalIpsWithMdns",
-]
+from chromium import chromium  # noqa: E402
 
 # Decoded frames and a sum over the pixels of every <video> below the given elements.
 READ_TILES = """
@@ -63,6 +52,11 @@ def read(driver, selector):
 
 def tiles(driver):
     return read(driver, '[data-testid="tile"]')
+
+
+def script_errors(driver):
+    return [e["message"] for e in driver.get_log("browser")
+            if e["source"] == "javascript" or "Content Security" in e["message"]]
 
 
 def click(driver, test_id):
@@ -213,32 +207,20 @@ def main():
     checks = Checks()
     if options.data_dir:
         print(f"server {options.url}, data in {options.data_dir}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="marsad-browser-") as profile:
-        chrome = Options()
-        chrome.binary_location = "/usr/bin/chromium"
-        for flag in FLAGS + [f"--user-data-dir={profile}"]:
-            chrome.add_argument(flag)
-        chrome.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=chrome, service=Service("/usr/bin/chromedriver"))
-        try:
-            driver.set_page_load_timeout(60)
-            driver.get(options.url)
-            if options.account:
-                sign_in(driver, *options.account.split(":", 1))
-            live = check_grid(driver, checks, options)
-            if options.screenshot:
-                driver.save_screenshot(options.screenshot)
-            if options.dead_camera:
-                check_dead(driver, checks, options)
-            if live:
-                check_recordings(driver, checks, live[0], options.patience)
-            check_arabic(driver, checks)
-            check_fallback(driver, checks, options)
-            wrong = [e["message"] for e in driver.get_log("browser")
-                     if e["source"] == "javascript" or "Content Security" in e["message"]]
-            checks.check(not wrong, "the page logs no script error", "; ".join(wrong[:3]))
-        finally:
-            driver.quit()
+    with chromium(options.url) as driver:
+        if options.account:
+            sign_in(driver, *options.account.split(":", 1))
+        live = check_grid(driver, checks, options)
+        if options.screenshot:
+            driver.save_screenshot(options.screenshot)
+        if options.dead_camera:
+            check_dead(driver, checks, options)
+        if live:
+            check_recordings(driver, checks, live[0], options.patience)
+        check_arabic(driver, checks)
+        check_fallback(driver, checks, options)
+        wrong = script_errors(driver)
+        checks.check(not wrong, "the page logs no script error", "; ".join(wrong[:3]))
     print(f"{checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed else 0
 

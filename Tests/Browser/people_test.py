@@ -6,22 +6,19 @@ Starts demos of its own on free ports in temporary folders, and headless Chromiu
 check and "N passed, N failed"; exits 1 on failure.
 """
 import argparse
-import contextlib
 import json
 import os
 import stat
 import sys
 import tempfile
 
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
-from browser_test import FLAGS, click, door, moves, sign_in, tiles, until  # noqa: E402
+from browser_test import click, door, moves, script_errors, sign_in, tiles, until  # noqa: E402
 from checks import Checks  # noqa: E402
+from chromium import chromium  # noqa: E402
 from demo import Demo  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -40,22 +37,6 @@ window.seen = []; const seats = document.getElementById('seats');
 new MutationObserver(() => window.seen.push([Date.now(), seats.innerText]))
     .observe(seats, {childList: true, subtree: true, characterData: true});
 """
-
-
-@contextlib.contextmanager
-def browser():
-    with tempfile.TemporaryDirectory(prefix="marsad-people-") as profile:
-        chrome = Options()
-        chrome.binary_location = "/usr/bin/chromium"
-        for flag in FLAGS + [f"--user-data-dir={profile}"]:
-            chrome.add_argument(flag)
-        chrome.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=chrome, service=Service("/usr/bin/chromedriver"))
-        try:
-            driver.set_page_load_timeout(60)
-            yield driver
-        finally:
-            driver.quit()
 
 
 def speak(driver, language):
@@ -81,11 +62,6 @@ def session(driver):
 
 def live(driver):
     return [t for t in tiles(driver) if t["shown"] == "live"]
-
-
-def script_errors(driver):
-    return [e["message"] for e in driver.get_log("browser")
-            if e["source"] == "javascript" or "Content Security" in e["message"]]
 
 
 def check_accounts(demo, folder, check):
@@ -210,8 +186,7 @@ def check_people(options, checks):
         demo = Demo(options.marsad, folder, "--set", f"limits.sources={LIMITS}")
         try:
             check_accounts(demo, folder, check)
-            with browser() as driver, browser() as watcher:
-                watcher.get(demo.url)
+            with chromium(demo.url) as driver, chromium(demo.url) as watcher:
                 sign_in(watcher, "supervisor", demo.passwords["supervisor"])
                 # Looks at no camera, so that its own viewing does not count.
                 find(watcher, "no such camera")
@@ -250,8 +225,7 @@ def check_wall(options, checks):
         demo = Demo(options.marsad, folder, "--cameras", "16", "--set", "limits.sources=",
                     "--set", "limits.address_per_second=10", "--set", "limits.address_burst=20")
         try:
-            with browser() as driver:
-                driver.get(demo.url)
+            with chromium(demo.url) as driver:
                 sign_in(driver, "administrator", demo.passwords["administrator"])
                 check(until(PATIENCE, lambda: len(tiles(driver)) == 16), "a wall of 16 tiles opens")
                 seen = {"refused": 0, "banner": 0}

@@ -17,7 +17,6 @@ import re
 import secrets
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 
@@ -29,6 +28,7 @@ from aiortc.mediastreams import MediaStreamError
 # The folder above holds what the test programs share.
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from checks import Checks  # noqa: E402
+from chromium import chromium  # noqa: E402
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -899,36 +899,16 @@ def pause_of(state):
 
 def check_chromium(checks, server, camera, seed):
     """A page of another origin plays, restarts ICE by its own API, and plays over a bad network."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
     reservation, name = server.reserve(camera["id"]), f"Chromium ({profile_of(camera)} profile)"
-    with tempfile.TemporaryDirectory(prefix="marsad-live-") as folder:
-        chrome = Options()
-        chrome.binary_location = "/usr/bin/chromium"
-        for flag in (
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--autoplay-policy=no-user-gesture-required", "--disable-background-networking",
-            "--disable-component-update", "--allow-loopback-in-peer-connection",
-            # Pages of no address may not ask loopback servers otherwise; and a browser on a machine
-            # without a network has no address but the loopback one.
-            "--disable-features=LocalNetworkAccessChecks,WebRtcHideLocalIpsWithMdns",
-            f"--user-data-dir={folder}",
-        ):
-            chrome.add_argument(flag)
-        driver = webdriver.Chrome(options=chrome, service=Service("/usr/bin/chromedriver"))
-        try:
-            driver.set_script_timeout(20)
-            driver.get(PAGE)
+    try:
+        with chromium(PAGE) as driver:
             for transport in ("udp", "tcp"):
                 play_in(driver, checks, server, camera, reservation["token"], name, transport)
                 driver.get("about:blank")
                 driver.get(PAGE)
             play_lossy(driver, checks, server, camera, reservation["token"], seed)
-        finally:
-            driver.quit()
-            server.release(reservation)
+    finally:
+        server.release(reservation)
 
 
 def play_in(driver, checks, server, camera, token, name, transport):
