@@ -62,7 +62,8 @@ let package = Package(
         floor("Protocols", "MP4", ["Primitives", "H26x", nioCore]),
         floor("Protocols", "Manifests", ["Primitives"]),
         floor("Protocols", "CSV"),
-        floor("Protocols", "JOSE"),
+        floor("Protocols", "JSON", ["Primitives"]),
+        floor("Protocols", "JOSE", ["JSON"]),
         .systemLibrary(name: "COpenSSL", path: "Sources/CSystem/COpenSSL"),
         floor("Protocols", "WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
         floor("Protocols", "RESP", [nioCore]),
@@ -124,7 +125,8 @@ let package = Package(
         floor(
             "Services", "Identity",
             [
-                "Domain", "Primitives", "JOSE", "Database", "Observability", "CArgon2", nioPosix,
+                "Domain", "Primitives", "JOSE", "JSON", "Database", "Observability", "CArgon2",
+                nioPosix,
                 crypto, cryptoExtras,
             ]),
         floor(
@@ -138,7 +140,7 @@ let package = Package(
             "", "API",
             [
                 "Domain", "Primitives", "Ingest", "Recording", "Playback", "Live", "Quota",
-                "Identity", "Layouts", "Observability", "Outbound", hummingbird, nioCore,
+                "Identity", "Layouts", "Observability", "Outbound", "JSON", hummingbird, nioCore,
                 nioHTTP1, logging, crypto,
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
@@ -178,7 +180,8 @@ let package = Package(
         tests("MP4", ["MP4", "H26x", "Primitives", nioCore]),
         tests("Manifests", ["Manifests", "Primitives"]),
         tests("CSV", ["CSV", "Primitives"]),
-        tests("JOSE", ["JOSE", "Primitives"]),
+        tests("JSON", ["JSON"]),
+        tests("JOSE", ["JOSE", "JSON", "Primitives"]),
         tests("WebRTC", ["WebRTC", "RTP", "SDP", "Primitives", nioCore]),
         tests("RESP", ["RESP", "Primitives", nioCore]),
         tests("Valkey", ["Valkey", "RESP", "Primitives", nioCore, nioPosix]),
@@ -209,7 +212,8 @@ let package = Package(
         tests(
             "Identity",
             [
-                "Identity", "JOSE", "Domain", "Database", "Observability", "Primitives", "CArgon2",
+                "Identity", "JOSE", "JSON", "Domain", "Database", "Observability", "Primitives",
+                "CArgon2",
                 nioPosix, crypto, cryptoExtras,
             ]),
         tests(

@@ -40,7 +40,8 @@ let package = Package(
             ]),
         .systemLibrary(name: "COpenSSL"),
         instrumented("WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
-        instrumented("JOSE"),
+        instrumented("JSON", ["Primitives"]),
+        instrumented("JOSE", ["JSON"]),
         instrumented("MP4", ["Primitives", "H26x", nioCore]),
         instrumented("RESP", [nioCore]),
         instrumented("CSV"),
@@ -48,7 +49,7 @@ let package = Package(
             name: "MarsadFuzz",
             dependencies: [
                 "Primitives", "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "WebRTC",
-                "JOSE", "RESP", "CSV", nioCore,
+                "JOSE", "JSON", "RESP", "CSV", nioCore,
             ],
             swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])],
             // gold ends with an internal error on what is instrumented.

@@ -2,47 +2,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Domain
-import Foundation
+import JSON
 package import NIOCore
-import NIOFoundationCompat
 import Primitives
-
-/// How deep arrays and objects of a JSON text lie in one another: found on the bytes, before a parser
-/// follows them. Of a text that is no JSON, at least what a parser would meet before it sees that.
-package func nesting(of text: some Sequence<UInt8>) -> Int {
-    var depth = 0
-    var deepest = 0
-    var isInString = false
-    var isEscaped = false
-    for byte in text {
-        if isInString {
-            if isEscaped {
-                isEscaped = false
-            } else if byte == UInt8(ascii: "\\") {
-                isEscaped = true
-            } else if byte == UInt8(ascii: "\"") {
-                isInString = false
-            }
-            continue
-        }
-        switch byte {
-        case UInt8(ascii: "\""): isInString = true
-        case UInt8(ascii: "["), UInt8(ascii: "{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
-        default: break
-        }
-    }
-    return deepest
-}
 
 /// A JSON object whose keys were checked: an unknown one is a 400 that names it.
 package struct JSONObject {
-    private let values: [String: Any]
+    /// The document of the interface has a `JSONValue` of its own.
+    private typealias Value = JSON.JSONValue
+
+    /// In a body, as many as the smallest values that fill the largest one of our lists.
+    private static let maxValues = 1_000_000
+
+    private let values: [String: Value]
 
     package init(parsing body: ByteBuffer, allowing keys: Set<String>) throws(MarsadError) {
-        guard let object = try Self.value(parsing: body) as? [String: Any] else {
+        guard case .object(let object) = try Self.value(parsing: body) else {
             throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
         }
         try self.init(object, allowing: keys)
@@ -54,13 +29,13 @@ package struct JSONObject {
         parsing body: ByteBuffer, upTo count: Int, else failure: MarsadError,
         allowing keys: Set<String>
     ) throws(MarsadError) -> [Result<JSONObject, MarsadError>] {
-        guard let values = try value(parsing: body) as? [Any] else {
+        guard case .array(let values) = try value(parsing: body) else {
             throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON array"])
         }
         guard values.count <= count else { throw failure }
         return values.map { value in
             Result { () throws(MarsadError) in
-                guard let object = value as? [String: Any] else {
+                guard case .object(let object) = value else {
                     throw MarsadError(
                         .invalidRequest, details: ["reason": "this is not a JSON object"])
                 }
@@ -69,69 +44,71 @@ package struct JSONObject {
         }
     }
 
-    /// `nil` for what is no JSON.
-    private static func value(parsing body: ByteBuffer) throws(MarsadError) -> Any? {
-        guard nesting(of: body.readableBytesView) <= GatewaySettings.jsonDepth else {
-            throw MarsadError(
-                .invalidRequest,
-                details: ["reason": "nested deeper than \(GatewaySettings.jsonDepth)"])
+    private static func value(parsing body: ByteBuffer) throws(MarsadError) -> Value {
+        do throws(JSONError) {
+            return try Value(
+                parsing: Array(body.readableBytesView), depth: GatewaySettings.jsonDepth,
+                count: maxValues)
+        } catch {
+            throw MarsadError(.invalidRequest, details: refusal(error))
         }
-        return try? JSONSerialization.jsonObject(with: Data(buffer: body))
     }
 
-    private init(_ object: [String: Any], allowing keys: Set<String>) throws(MarsadError) {
+    private static func refusal(_ error: JSONError) -> [String: String] {
+        switch error {
+        case .tooDeep: ["reason": "nested deeper than \(GatewaySettings.jsonDepth)"]
+        case .tooLarge: ["reason": "more than \(maxValues) values"]
+        case .duplicateName(let name):
+            ["key": "\(ShownName(name))", "reason": "the key is there twice"]
+        case .malformed(let reason): ["reason": "the body is not JSON: \(reason)"]
+        }
+    }
+
+    private init(_ object: [String: Value], allowing keys: Set<String>) throws(MarsadError) {
         for key in object.keys.sorted() where !keys.contains(key) {
             throw MarsadError(.invalidRequest, details: ["unknown_key": "\(ShownName(key))"])
         }
         values = object
     }
 
-    /// Without NUL: it ends a text for C libraries, and PostgreSQL keeps none.
+    /// Without NUL, which no JSON that is read here has: it ends a text for C libraries.
     func text(_ key: String) throws(MarsadError) -> String? {
         guard let value = values[key] else { return nil }
-        guard let text = value as? String, !text.utf8.contains(0) else {
-            throw MarsadError(
-                .invalidRequest, details: ["key": key, "reason": "a string is required"])
-        }
+        guard let text = value.text else { throw wrong(key, "a string is required") }
         return text
     }
 
     func requiredText(_ key: String) throws(MarsadError) -> String {
-        guard let text = try text(key) else {
-            throw MarsadError(
-                .invalidRequest, details: ["key": key, "reason": "a string is required"])
-        }
+        guard let text = try text(key) else { throw wrong(key, "a string is required") }
         return text
     }
 
     func flag(_ key: String) throws(MarsadError) -> Bool? {
         guard let value = values[key] else { return nil }
-        guard isFlag(value), let flag = value as? Bool else {
-            throw MarsadError(
-                .invalidRequest, details: ["key": key, "reason": "true or false is required"])
-        }
+        guard case .bool(let flag) = value else { throw wrong(key, "true or false is required") }
         return flag
     }
 
+    /// Also one that is written with a fraction of nothing, as 5.0.
     package func integer(_ key: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
         guard let value = values[key] else { return nil }
-        return try bounded(isFlag(value) ? nil : value as? Int, in: range, "key", key)
+        let number = value.numeral.flatMap { text in
+            Int(text) ?? Double(text).flatMap { Int(exactly: $0) }
+        }
+        return try bounded(number, in: range, "key", key)
     }
 
     package func number(_ key: String, in range: ClosedRange<Double>) throws(MarsadError) -> Double?
     {
         guard let value = values[key] else { return nil }
-        return try bounded(isFlag(value) ? nil : value as? Double, in: range, "key", key)
+        return try bounded(value.numeral.flatMap { Double($0) }, in: range, "key", key)
     }
 
     func object(
         _ key: String, allowing keys: Set<String>
     ) throws(MarsadError) -> JSONObject? {
         guard let value = values[key] else { return nil }
-        guard let object = value as? [String: Any] else {
-            throw MarsadError(
-                .invalidRequest, details: ["key": key, "reason": "an object is required"])
-        }
+        guard let object = value.members else { throw wrong(key, "an object is required") }
         return try JSONObject(object, allowing: keys)
     }
 
@@ -139,10 +116,9 @@ package struct JSONObject {
         _ key: String, upTo count: Int, allowing keys: Set<String>
     ) throws(MarsadError) -> [JSONObject]? {
         guard let value = values[key] else { return nil }
-        guard let objects = value as? [[String: Any]], objects.count <= count else {
-            throw MarsadError(
-                .invalidRequest,
-                details: ["key": key, "reason": "at most \(count) objects are required"])
+        let objects = value.elements?.compactMap(\.members)
+        guard let objects, objects.count == value.elements?.count, objects.count <= count else {
+            throw wrong(key, "at most \(count) objects are required")
         }
         var parsed: [JSONObject] = []
         for object in objects { parsed.append(try JSONObject(object, allowing: keys)) }
@@ -151,16 +127,21 @@ package struct JSONObject {
 
     func texts(_ key: String, upTo count: Int) throws(MarsadError) -> [String]? {
         guard let value = values[key] else { return nil }
-        guard let texts = value as? [String], texts.count <= count else {
-            throw MarsadError(
-                .invalidRequest,
-                details: ["key": key, "reason": "at most \(count) strings are required"])
+        let texts = value.elements?.compactMap(\.text)
+        guard let texts, texts.count == value.elements?.count, texts.count <= count else {
+            throw wrong(key, "at most \(count) strings are required")
         }
         return texts
     }
+
+    private func wrong(_ key: String, _ reason: String) -> MarsadError {
+        MarsadError(.invalidRequest, details: ["key": key, "reason": reason])
+    }
 }
 
-/// Whether a parsed value was `true` or `false`: as numbers 1 and 0 look like them, and they like numbers.
-private func isFlag(_ value: Any) -> Bool {
-    (value as? NSNumber)?.objCType.pointee == CChar(UInt8(ascii: "c"))
+extension JSON.JSONValue {
+    /// A number as it was written.
+    fileprivate var numeral: String? {
+        if case .number(let text) = self { text } else { nil }
+    }
 }

@@ -2,31 +2,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import NIOCore
+import Primitives
 
 /// For the few bodies that everybody asks for who watches: an encoder finds out the shape of a body with each
 /// answer anew, which cost a tenth of a reservation. All others are `Encodable`.
 package struct JSONText {
-    /// None of these bodies is longer without relays.
-    private var bytes = ByteBufferAllocator().buffer(capacity: 512)
+    private var bytes: [UInt8] = []
     private var isFirst = true
 
-    private init() {}
+    private init() {
+        // None of these bodies is longer without relays.
+        bytes.reserveCapacity(640)
+    }
 
     /// One object.
     package static func object(_ write: (inout JSONText) -> Void) -> ByteBuffer {
         var text = JSONText()
         text.object(write)
-        return text.bytes
+        return ByteBuffer(bytes: text.bytes)
     }
 
     package mutating func member(_ name: StaticString, _ value: String) {
         begin(name)
-        quote(value)
+        bytes.appendJSONString(value)
     }
 
     package mutating func member(_ name: StaticString, _ value: some BinaryInteger) {
         begin(name)
-        bytes.writeString(String(value))
+        bytes.append(contentsOf: String(value).utf8)
     }
 
     package mutating func member(_ name: StaticString, _ write: (inout JSONText) -> Void) {
@@ -39,48 +42,27 @@ package struct JSONText {
         _ name: StaticString, of elements: [Element], _ write: (inout JSONText, Element) -> Void
     ) {
         begin(name)
-        bytes.writeStaticString("[")
+        bytes.append(UInt8(ascii: "["))
         for (index, element) in elements.enumerated() {
-            if index > 0 { bytes.writeStaticString(",") }
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
             object { write(&$0, element) }
         }
-        bytes.writeStaticString("]")
+        bytes.append(UInt8(ascii: "]"))
     }
 
     private mutating func object(_ write: (inout JSONText) -> Void) {
-        bytes.writeStaticString("{")
+        bytes.append(UInt8(ascii: "{"))
         isFirst = true
         write(&self)
         isFirst = false
-        bytes.writeStaticString("}")
+        bytes.append(UInt8(ascii: "}"))
     }
 
     private mutating func begin(_ name: StaticString) {
-        bytes.writeStaticString(isFirst ? "\"" : ",\"")
+        if !isFirst { bytes.append(UInt8(ascii: ",")) }
         isFirst = false
-        bytes.writeStaticString(name)
-        bytes.writeStaticString("\":")
-    }
-
-    /// RFC 8259 §7.
-    private mutating func quote(_ text: String) {
-        bytes.writeStaticString("\"")
-        if text.utf8.allSatisfy({ !Self.isEscaped($0) }) {
-            bytes.writeString(text)
-        } else {
-            for byte in text.utf8 {
-                if Self.isEscaped(byte) {
-                    let hex = String(byte, radix: 16)
-                    bytes.writeString("\\u" + String(repeating: "0", count: 4 - hex.count) + hex)
-                } else {
-                    bytes.writeInteger(byte)
-                }
-            }
-        }
-        bytes.writeStaticString("\"")
-    }
-
-    private static func isEscaped(_ byte: UInt8) -> Bool {
-        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+        bytes.append(UInt8(ascii: "\""))
+        name.withUTF8Buffer { bytes.append(contentsOf: $0) }
+        bytes.append(contentsOf: "\":".utf8)
     }
 }

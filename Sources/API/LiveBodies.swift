@@ -12,8 +12,10 @@ struct ReserveRequest {
     var quality = StreamQuality.auto
     var duration: Duration?
 
+    private static let keys = schema.keys
+
     init(parsing body: ByteBuffer) throws {
-        let object = try JSONObject(parsing: body, allowing: Self.schema.keys)
+        let object = try JSONObject(parsing: body, allowing: Self.keys)
         guard let id = CameraID(try object.requiredText("camera_id")) else {
             throw MarsadError(.cameraNotFound)
         }

@@ -259,8 +259,9 @@ extension Routes {
 extension Request {
     /// Compared without parameters and case.
     func isOf(_ type: String) -> Bool {
-        let given = headers[.contentType]?.split(separator: ";").first ?? ""
-        return given.trimmingCharacters(in: .whitespaces).lowercased() == type
+        let given = headers[.contentType] ?? ""
+        if given == type { return true }
+        return given.prefix { $0 != ";" }.trimmingCharacters(in: .whitespaces).lowercased() == type
     }
 
     /// A body that says it is JSON: a form of another site's page cannot say so without asking first.

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Whether a text is a lower-case UUID, the one form of identifiers: safe in paths, labels and SQL.
-func isCanonicalUUID(_ text: some StringProtocol) -> Bool {
-    let bytes = Array(text.utf8.prefix(37))
+func isCanonicalUUID(_ text: String) -> Bool {
+    let bytes = text.utf8
     guard bytes.count == 36 else { return false }
     return bytes.enumerated().allSatisfy { index, byte in
         switch index {
@@ -18,8 +18,9 @@ package struct UserID: Hashable, Comparable, Sendable, CustomStringConvertible {
     package let rawValue: String
 
     package init?(_ text: some StringProtocol) {
+        let text = String(text)
         guard isCanonicalUUID(text) else { return nil }
-        rawValue = String(text)
+        rawValue = text
     }
 
     package static func < (a: UserID, b: UserID) -> Bool { a.rawValue < b.rawValue }
@@ -31,8 +32,9 @@ package struct GroupID: Hashable, Comparable, Sendable, CustomStringConvertible 
     package let rawValue: String
 
     package init?(_ text: some StringProtocol) {
+        let text = String(text)
         guard isCanonicalUUID(text) else { return nil }
-        rawValue = String(text)
+        rawValue = text
     }
 
     package static func < (a: GroupID, b: GroupID) -> Bool { a.rawValue < b.rawValue }

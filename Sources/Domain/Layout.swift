@@ -8,8 +8,9 @@ package struct LayoutID: Hashable, Sendable, CustomStringConvertible {
     package let rawValue: String
 
     package init?(_ text: some StringProtocol) {
+        let text = String(text)
         guard isCanonicalUUID(text) else { return nil }
-        rawValue = String(text)
+        rawValue = text
     }
 
     package var description: String { rawValue }

@@ -39,31 +39,10 @@ package struct World: Sendable {
                     text[end] = UInt8(ascii: "-")
                     end += 1
                 }
-                text[end] = (byte >> 4).hexDigit
-                text[end + 1] = (byte & 15).hexDigit
+                (text[end], text[end + 1]) = byte.hexDigits
                 end += 2
             }
             return end
         }
-    }
-}
-
-extension Sequence<UInt8> {
-    /// Lower-case hexadecimal.
-    package var hex: String {
-        var digits: [UInt8] = []
-        digits.reserveCapacity(underestimatedCount * 2)
-        for byte in self {
-            digits.append((byte >> 4).hexDigit)
-            digits.append((byte & 15).hexDigit)
-        }
-        return String(decoding: digits, as: UTF8.self)
-    }
-}
-
-extension UInt8 {
-    /// The lower-case digit of a number below 16.
-    fileprivate var hexDigit: UInt8 {
-        self < 10 ? UInt8(ascii: "0") + self : UInt8(ascii: "a") + (self - 10)
     }
 }

@@ -69,10 +69,21 @@ package struct CivilTime: Equatable, Sendable {
 extension WallTime: CustomStringConvertible {
     /// ISO 8601 with microseconds and a trailing `Z`, the one form of the HTTP contract.
     package var description: String {
-        let c = CivilTime(self)
-        return "\(padded(c.year, 4))-\(padded(c.month, 2))-\(padded(c.day, 2))T"
-            + "\(padded(c.hour, 2)):\(padded(c.minute, 2)):\(padded(c.second, 2))."
-            + "\(padded(c.microsecond, 6))Z"
+        let civil = CivilTime(self)
+        var text: [UInt8] = []
+        text.reserveCapacity(32)
+        func write(_ value: Int, _ width: Int, _ end: Unicode.Scalar) {
+            text.appendDigits(of: value, width)
+            text.append(UInt8(ascii: end))
+        }
+        write(civil.year, 4, "-")
+        write(civil.month, 2, "-")
+        write(civil.day, 2, "T")
+        write(civil.hour, 2, ":")
+        write(civil.minute, 2, ":")
+        write(civil.second, 2, ".")
+        write(civil.microsecond, 6, "Z")
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// Parses `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`; `nil` for anything else, an impossible date, or a year
@@ -115,7 +126,15 @@ extension WallTime: CustomStringConvertible {
 
 /// A number with leading zeros.
 package func padded(_ value: Int, _ width: Int) -> String {
-    let digits = String(value)
-    return digits.count >= width
-        ? digits : String(repeating: "0", count: width - digits.count) + digits
+    var text: [UInt8] = []
+    text.appendDigits(of: value, width)
+    return String(decoding: text, as: UTF8.self)
+}
+
+extension [UInt8] {
+    fileprivate mutating func appendDigits(of value: Int, _ width: Int) {
+        let digits = String(value).utf8
+        for _ in 0..<Swift.max(0, width - digits.count) { append(UInt8(ascii: "0")) }
+        append(contentsOf: digits)
+    }
 }

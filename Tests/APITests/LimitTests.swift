@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import API
+import Domain
 import NIOCore
 import Outbound
 import Primitives
@@ -147,19 +148,35 @@ private func at(_ milliseconds: Int64) -> Instant {
     }
 
     @Test(
-        "depth is counted outside strings, however the text is broken",
-        arguments: [
-            ("1", 0), ("{}", 1), (#"{"a":[{"b":1}]}"#, 3), (#"{"a":"[[[["}"#, 1),
-            (#"{"a":"\"[["}"#, 1), (#"["\\",[1]]"#, 2), ("]]]][", 0), ("\"[[[", 0),
-        ])
-    func depth(text: String, expected: Int) {
-        #expect(nesting(of: Array(text.utf8)) == expected)
+        "a key that is there twice is named: two readers would read two values",
+        arguments: [#"{"a":1,"a":1}"#, #"{"a":1,"\u0061":2}"#])
+    func duplicate(text: String) throws {
+        let failure = try #require(throws: MarsadError.self) {
+            try JSONObject(parsing: ByteBuffer(string: text), allowing: ["a"])
+        }
+        #expect(failure.code == .invalidRequest && failure.details["key"] == "a")
+    }
+
+    @Test(
+        "a whole number may be written with a fraction of nothing, and is no other value",
+        arguments: [("5", 5), ("5.0", 5), ("5e1", 50), ("-0", 0)] as [(String, Int)])
+    func whole(text: String, expected: Int) throws {
+        let body = ByteBuffer(string: #"{"a": \#(text)}"#)
+        let object = try JSONObject(parsing: body, allowing: ["a"])
+        #expect(try object.integer("a", in: 0...500) == expected)
+    }
+
+    @Test("no other value passes for a number", arguments: ["5.5", "true", "\"5\"", "null", "[5]"])
+    func notWhole(text: String) throws {
+        let body = ByteBuffer(string: #"{"a": \#(text)}"#)
+        let object = try JSONObject(parsing: body, allowing: ["a"])
+        #expect(throws: MarsadError.self) { try object.integer("a", in: 0...500) }
     }
 
     @Test("two hundred thousand brackets are refused before a parser sees them")
     func deep() {
         let body = ByteBuffer(repeating: UInt8(ascii: "["), count: 200_000)
-        #expect(throws: (any Error).self) { try JSONObject(parsing: body, allowing: []) }
+        #expect(throws: MarsadError.self) { try JSONObject(parsing: body, allowing: []) }
     }
 
     @Test("no number outside its range gets in", arguments: ["-1", "501", "99999999999999999999"])

@@ -56,8 +56,8 @@ enum House {
     // MARK: The table of docs/design/architecture.md
 
     static let protocols: Set<String> = [
-        "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC", "JOSE", "RESP",
-        "CSV",
+        "H26x", "RTP", "RTPFormats", "SDP", "RTSP", "MP4", "Manifests", "WebRTC", "JSON", "JOSE",
+        "RESP", "CSV",
     ]
     static let infrastructure: Set<String> = [
         "Database", "Decoding", "Observability", "Outbound", "Valkey",
@@ -92,7 +92,8 @@ enum House {
         "CArgon2": [],
         "CPQ": [],
         "CGlibc": [],
-        "JOSE": [],
+        "JSON": ["Primitives"],
+        "JOSE": ["JSON"],
         "Database": protocols.union(["Primitives", "CPQ"]),
         "Decoding": protocols.union(["Primitives", "CFFmpeg"]),
         "Valkey": protocols.union(["Primitives"]),
@@ -106,7 +107,8 @@ enum House {
         "Layouts": service,
         "Live": service.union(["CNetwork"]),
         "Identity": service.union(["CArgon2"]),
-        "API": services.union(["Primitives", "Domain", "Observability", "Outbound"]),
+        // JSON: bodies are read as strictly as what is signed.
+        "API": services.union(["Primitives", "Domain", "Observability", "Outbound", "JSON"]),
         "Simulation": protocols.union(infrastructure).union(["Primitives", "Domain"]),
         "marsad": protocols.union(infrastructure).union(services)
             .union(["Primitives", "Domain", "API", "Simulation", "CGlibc"]),

@@ -7,6 +7,7 @@ import Domain
 import Foundation
 import Identity
 import JOSE
+import JSON
 import Primitives
 import Testing
 

@@ -3,7 +3,7 @@
 
 import Domain
 import Identity
-import JOSE
+import JSON
 import Primitives
 import Synchronization
 import Testing

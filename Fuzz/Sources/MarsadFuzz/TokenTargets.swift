@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import JOSE
+import JSON
 import NIOCore
 
 /// The input as a token, as the object inside one, and as a key set.

@@ -12,14 +12,21 @@ extension HTTPField.Name {
 
 /// The headers of every answer.
 enum SecurityHeaders {
+    /// Made once: each name and value is checked when a field is made.
+    private static let always = [
+        HTTPField(name: .contentTypeOptions, value: "nosniff"),
+        HTTPField(name: .referrerPolicy, value: "no-referrer"),
+        HTTPField(name: .openerPolicy, value: "same-origin"),
+    ]
+    /// Nothing but the page is a document: whatever else a browser shows can do nothing.
+    private static let noDocument = HTTPField(
+        name: .contentSecurityPolicy, value: "default-src 'none'; frame-ancestors 'none'")
+    private static let secure = HTTPField(name: .transportSecurity, value: "max-age=31536000")
+
+    /// - Parameter headers: none of these is in them, but for the page's policy.
     static func apply(to headers: inout HTTPFields, isSecure: Bool) {
-        headers[.contentTypeOptions] = "nosniff"
-        headers[.referrerPolicy] = "no-referrer"
-        headers[.openerPolicy] = "same-origin"
-        if headers[.contentSecurityPolicy] == nil {
-            // Nothing but the page is a document: whatever else a browser shows can do nothing.
-            headers[.contentSecurityPolicy] = "default-src 'none'; frame-ancestors 'none'"
-        }
-        if isSecure { headers[.transportSecurity] = "max-age=31536000" }
+        for field in always { headers.append(field) }
+        if !headers.contains(.contentSecurityPolicy) { headers.append(noDocument) }
+        if isSecure { headers.append(secure) }
     }
 }

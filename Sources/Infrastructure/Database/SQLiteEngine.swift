@@ -87,7 +87,9 @@ package struct SQLiteEngine: DatabaseEngine {
         let prepared = try database.cachedStatement(sql: statement.sql)
         let changesBefore = database.totalChangesCount
         let columns = Row.Columns(prepared.columnNames)
-        let arguments = StatementArguments(statement.values.map(argument))
+        // As existentials: GRDB reads a sequence of one type by a key path, at ten times the cost.
+        let arguments = StatementArguments(
+            statement.values.map { argument($0) as (any DatabaseValueConvertible)? })
         var rows: [Row] = []
         if columns.names.isEmpty {
             try prepared.execute(arguments: arguments)

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A refusal, for the log and the tests; callers outside hear only that the token is not valid.
+import JSON
+
 package enum JOSEError: Error, Hashable, Sendable {
     /// Larger, deeper or longer than any token of ours.
     case tooLarge
@@ -22,4 +24,24 @@ package enum JOSEError: Error, Hashable, Sendable {
     case audience
     case expired
     case notYetValid
+}
+
+extension JOSEError {
+    init(_ error: JSONError) {
+        self =
+            switch error {
+            case .tooLarge, .tooDeep: .tooLarge
+            case .malformed(let reason): .malformed(reason)
+            case .duplicateName(let name): .duplicateName(name)
+            }
+    }
+}
+
+extension JSONValue {
+    /// As much as a token or a key set holds.
+    init(parsingToken bytes: [UInt8]) throws(JOSEError) {
+        do throws(JSONError) { self = try JSONValue(parsing: bytes) } catch {
+            throw JOSEError(error)
+        }
+    }
 }

@@ -1,6 +1,8 @@
 // Published keys: what a provider offers at its JWKS address, and what we offer at ours.
 // SPDX-License-Identifier: Apache-2.0
 
+import JSON
+
 /// An RSA public key for RS256, by the numbers that a JWK holds (RFC 7518 §6.3.1).
 package struct RSAPublicParameters: Hashable, Sendable {
     package let keyID: String
@@ -35,7 +37,7 @@ package struct KeySet: Hashable, Sendable {
     /// Keys of other kinds, uses and algorithms are passed over; a known name twice is refused.
     package init(parsing bytes: [UInt8]) throws(JOSEError) {
         guard bytes.count <= Self.maxBytes else { throw .tooLarge }
-        guard let elements = try JSONValue(parsing: bytes).members?["keys"]?.elements else {
+        guard let elements = try JSONValue(parsingToken: bytes).members?["keys"]?.elements else {
             throw .malformed("no keys")
         }
         guard elements.count <= Self.maxKeys else { throw .tooLarge }

@@ -1,6 +1,8 @@
 // A signed token taken apart, before any key is chosen.
 // SPDX-License-Identifier: Apache-2.0
 
+package import JSON
+
 /// A JWS in compact form (RFC 7515 §7.1) whose header is one that we would write ourselves.
 ///
 /// Nothing here is authentic until the signature over `signingInput` has been checked with the key
@@ -65,7 +67,7 @@ package struct SignedToken: Sendable {
 
     private static func object(_ part: ArraySlice<UInt8>) throws(JOSEError) -> [String: JSONValue] {
         guard let bytes = Base64URL.decode(part) else { throw .malformed("not base64url") }
-        guard let members = try JSONValue(parsing: bytes).members else {
+        guard let members = try JSONValue(parsingToken: bytes).members else {
             throw .malformed("not an object")
         }
         return members

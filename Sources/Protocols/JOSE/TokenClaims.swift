@@ -1,6 +1,8 @@
 // The registered claims of a token, and when they hold.
 // SPDX-License-Identifier: Apache-2.0
 
+package import JSON
+
 /// The claims that every token must make (RFC 7519 §4.1), read once. Times are seconds since 1970.
 package struct TokenClaims: Sendable {
     /// How far the clocks of two machines may be apart.

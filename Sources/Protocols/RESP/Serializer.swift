@@ -6,12 +6,21 @@ package import NIOCore
 extension ByteBuffer {
     /// Writes a command: an array of bulk strings, the only form that servers take.
     package mutating func writeCommand(_ arguments: [String]) {
-        writeHead("*", Int64(arguments.count))
-        for argument in arguments {
-            writeHead("$", Int64(argument.utf8.count))
-            writeString(argument)
-            writeEnd()
+        // In an array first: a buffer asks for its room and its owner with each of so many small writes.
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(arguments.reduce(16) { $0 + $1.utf8.count + 16 })
+        func writeHead(_ type: Unicode.Scalar, _ count: Int) {
+            bytes.append(UInt8(ascii: type))
+            bytes.append(contentsOf: String(count).utf8)
+            bytes.append(contentsOf: "\r\n".utf8)
         }
+        writeHead("*", arguments.count)
+        for argument in arguments {
+            writeHead("$", argument.utf8.count)
+            bytes.append(contentsOf: argument.utf8)
+            bytes.append(contentsOf: "\r\n".utf8)
+        }
+        writeBytes(bytes)
     }
 
     /// Writes a value as a server of RESP3 does.

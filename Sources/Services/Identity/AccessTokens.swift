@@ -6,6 +6,7 @@ import CryptoExtras
 package import Domain
 import Foundation
 import JOSE
+import JSON
 import Primitives
 
 /// What a token is for. Each kind has a type and an audience of its own, so that none can stand in

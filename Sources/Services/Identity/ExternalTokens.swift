@@ -6,6 +6,7 @@ import CryptoExtras
 package import Domain
 import Foundation
 import JOSE
+import JSON
 import Primitives
 
 /// What became of fetching a provider's keys.

@@ -5,7 +5,7 @@ import Crypto
 import Database
 package import Domain
 import Foundation
-package import JOSE
+package import JSON
 package import Primitives
 
 /// A verified event, not acted upon yet.

@@ -3,7 +3,7 @@
 
 import Database
 package import Domain
-import JOSE
+import JSON
 
 extension IdentityService {
     /// Acts on a verified event, once: a second one with its id changes nothing and answers false.

@@ -6,6 +6,7 @@ import CryptoExtras
 package import Domain
 import Foundation
 package import JOSE
+import JSON
 import Primitives
 import Synchronization
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import Domain
-import JOSE
+import JSON
 import Primitives
 import Synchronization
 

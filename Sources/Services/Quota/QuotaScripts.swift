@@ -19,12 +19,15 @@ enum QuotaScripts {
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         local function horizon(lease) return now + lease * 1.25 end
+        local function count(key) return redis.call('ZCOUNT', key, '(' .. now, '+inf') end
+        -- Answers how many are left that have not ended.
         local function tidy(key, lease)
           local ended = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 100)
           if #ended > 0 then redis.call('ZREM', key, unpack(ended)) end
           redis.call('ZREMRANGEBYSCORE', key, '(' .. horizon(lease), '+inf')
+          if #ended < 100 then return redis.call('ZCARD', key) end
+          return count(key)
         end
-        local function count(key) return redis.call('ZCOUNT', key, '(' .. now, '+inf') end
         local function is_live(key, member)
           local ends = redis.call('ZSCORE', key, member)
           return ends and tonumber(ends) > now
@@ -67,21 +70,21 @@ enum QuotaScripts {
             local owner, source, seat = ARGV[1], ARGV[2], ARGV[3]
             local lease = tonumber(ARGV[6])
             local member = source .. '/' .. seat
-            tidy(all, lease)
-            tidy(seats, lease)
+            local of_all, of_source = tidy(all, lease), tidy(seats, lease)
             if ARGV[10] ~= '' then tidy(KEYS[5], lease) end
             -- Whether a seat is missing when so many of the source and of all have given way.
             local function missing(given, given_of_all)
               local limit, total = tonumber(ARGV[7]), tonumber(ARGV[8])
-              if limit >= 0 and count(seats) - given >= limit then return 1 end
-              if total >= 0 and count(all) - given_of_all >= total then return 2 end
+              if limit >= 0 and of_source - given >= limit then return 1 end
+              if total >= 0 and of_all - given_of_all >= total then return 2 end
               return 0
             end
             if not is_live(seats, seat) then
               local outcome = missing(0, 0)
               if outcome ~= 0 and ARGV[10] ~= '' then
-                if not is_live(KEYS[5], ARGV[10]) then return {3, count(seats), count(all)} end
-                outcome = missing(ARGV[9] == source and 1 or 0, 1)
+                if not is_live(KEYS[5], ARGV[10]) then return {3, of_source, of_all} end
+                local given = ARGV[9] == source and 1 or 0
+                outcome = missing(given, 1)
                 if outcome == 0 then
                   local victim = ARGV[9] .. '/' .. ARGV[10]
                   for _, other in ipairs(redis.call('HKEYS', KEYS[6])) do
@@ -91,14 +94,16 @@ enum QuotaScripts {
                   redis.call('DEL', KEYS[6])
                   redis.call('ZREM', KEYS[5], ARGV[10])
                   redis.call('ZREM', all, victim)
+                  of_source, of_all = of_source - given, of_all - 1
                 end
               end
-              if outcome ~= 0 then return {outcome, count(seats), count(all)} end
+              if outcome ~= 0 then return {outcome, of_source, of_all} end
+              of_source, of_all = of_source + 1, of_all + 1
             end
             redis.call('ZREM', preempted, owner .. ' ' .. member)
             hold(holds, owner, ARGV[4], ARGV[5], lease)
             settle(all, seats, holds, member, seat, lease)
-            return {0, count(seats), count(all)}
+            return {0, of_source, of_all}
             """)
 
     /// KEYS: all, preempted, then seats and holds of each seat.

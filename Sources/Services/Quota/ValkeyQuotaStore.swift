@@ -12,6 +12,8 @@ package struct ValkeyQuotaStore: QuotaStore {
     private let client: ValkeyClient
     /// The hash tag keeps all keys in one place.
     private let prefix: String
+    private let all: String
+    private let preempted: String
     private let observe: @Sendable (_ operation: String, _ began: Instant) -> Void
     private let now: @Sendable () -> Instant
 
@@ -23,13 +25,13 @@ package struct ValkeyQuotaStore: QuotaStore {
     ) {
         self.client = client
         prefix = "marsad:{quota}:\(unit.rawValue):"
+        all = prefix + "all"
+        preempted = prefix + "preempted"
         let now = world.now
         self.now = now
         self.observe = { observe($0, now() - $1) }
     }
 
-    private var all: String { prefix + "all" }
-    private var preempted: String { prefix + "preempted" }
     private func seats(_ source: Source) -> String { prefix + "seats:" + source.rawValue }
     private func holds(_ seat: Seat) -> String {
         prefix + "holds:" + seat.source.rawValue + "/" + seat.name

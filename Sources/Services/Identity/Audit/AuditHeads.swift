@@ -6,6 +6,7 @@ import Domain
 import Foundation
 import Glibc
 import JOSE
+import JSON
 package import Primitives
 
 /// The claim that row `id` had this hash: whoever cuts or recomputes the chain must forge it.

@@ -4,7 +4,7 @@
 import Crypto
 import Database
 import Domain
-import JOSE
+import JSON
 package import Primitives
 
 /// An audit event with its place in the chain.
@@ -62,14 +62,21 @@ package struct AuditRow: Sendable, Equatable {
     /// The hash that the row would have under a number: SHA-256 over the previous hash and each column
     /// with its length, so that no text can pass for two columns.
     func computedHash(id: Int64) -> String {
-        var text = previousHash
+        var text = Array(previousHash.utf8)
+        text.reserveCapacity(1024)
         for field in [
             String(id), kind, subject, actor, String(time.microseconds), details, address,
             userAgent, requestID,
         ] as [String?] {
-            text += field.map { "\($0.utf8.count):\($0)" } ?? "-"
+            guard let field else {
+                text.append(UInt8(ascii: "-"))
+                continue
+            }
+            text.append(contentsOf: String(field.utf8.count).utf8)
+            text.append(UInt8(ascii: ":"))
+            text.append(contentsOf: field.utf8)
         }
-        return text.withUTF8 { SHA256.hash(data: $0).hex }
+        return SHA256.hash(data: text).hex
     }
 
     var isIntact: Bool { hash == computedHash(id: id) }

@@ -1,6 +1,8 @@
 // JSON for what is signed: one text has one meaning, and one meaning one text.
 // SPDX-License-Identifier: Apache-2.0
 
+import Primitives
+
 /// A JSON value (RFC 8259) without anything that two readers could read differently.
 package enum JSONValue: Hashable, Sendable {
     case null
@@ -33,39 +35,36 @@ package enum JSONValue: Hashable, Sendable {
 
     /// Names in order of their bytes, no blanks: the form that is signed and hashed.
     package var serialized: String {
-        switch self {
-        case .null: "null"
-        case .bool(let value): value ? "true" : "false"
-        case .number(let text): text
-        case .string(let text): Self.quoted(text)
-        case .array(let elements):
-            "[" + elements.map(\.serialized).joined(separator: ",") + "]"
-        case .object(let members):
-            "{"
-                + members.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
-                .map { Self.quoted($0.key) + ":" + $0.value.serialized }.joined(separator: ",")
-                + "}"
-        }
+        var text: [UInt8] = []
+        text.reserveCapacity(256)
+        write(to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 
-    private static func quoted(_ text: String) -> String {
-        if text.utf8.allSatisfy({
-            $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
-        }) {
-            return "\"\(text)\""
-        }
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\u{00}"..."\u{1F}":
-                let hex = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: result.unicodeScalars.append(scalar)
+    private func write(to text: inout [UInt8]) {
+        switch self {
+        case .null: text.append(contentsOf: "null".utf8)
+        case .bool(let value): text.append(contentsOf: (value ? "true" : "false").utf8)
+        case .number(let number): text.append(contentsOf: number.utf8)
+        case .string(let string): text.appendJSONString(string)
+        case .array(let elements):
+            text.append(UInt8(ascii: "["))
+            for (index, element) in elements.enumerated() {
+                if index > 0 { text.append(UInt8(ascii: ",")) }
+                element.write(to: &text)
             }
+            text.append(UInt8(ascii: "]"))
+        case .object(let members):
+            text.append(UInt8(ascii: "{"))
+            let names = members.keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            for (index, name) in names.enumerated() {
+                if index > 0 { text.append(UInt8(ascii: ",")) }
+                text.appendJSONString(name)
+                text.append(UInt8(ascii: ":"))
+                members[name]?.write(to: &text)
+            }
+            text.append(UInt8(ascii: "}"))
         }
-        return result + "\""
     }
 }
 

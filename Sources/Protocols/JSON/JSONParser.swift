@@ -2,35 +2,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension JSONValue {
-    /// Nested arrays and objects, and values in all.
-    package static let maxDepth = 8
-    package static let maxValues = 4096
-
     /// Reads exactly one value; throws for duplicate names, trailing bytes and invalid UTF-8.
-    package init(parsing bytes: [UInt8]) throws(JOSEError) {
-        var parser = JSONParser(bytes: bytes)
+    /// - Parameters:
+    ///   - depth: of arrays and objects in one another, at most.
+    ///   - count: of values in all, at most.
+    package init(
+        parsing bytes: [UInt8], depth: Int = 8, count: Int = 4096
+    ) throws(JSONError) {
+        var parser = JSONParser(bytes: bytes, maxDepth: depth, maxValues: count)
         self = try parser.document()
     }
 }
 
 private struct JSONParser {
     let bytes: [UInt8]
+    let maxDepth: Int
+    let maxValues: Int
     var position = 0
     var values = 0
 
-    init(bytes: [UInt8]) { self.bytes = bytes }
+    init(bytes: [UInt8], maxDepth: Int, maxValues: Int) {
+        self.bytes = bytes
+        self.maxDepth = maxDepth
+        self.maxValues = maxValues
+    }
 
     var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
-    mutating func document() throws(JOSEError) -> JSONValue {
+    mutating func document() throws(JSONError) -> JSONValue {
         let value = try value(depth: 0)
         skipBlanks()
         guard position == bytes.count else { throw .malformed("bytes after the value") }
         return value
     }
 
-    private mutating func value(depth: Int) throws(JOSEError) -> JSONValue {
-        guard depth <= JSONValue.maxDepth, values < JSONValue.maxValues else { throw .tooLarge }
+    private mutating func value(depth: Int) throws(JSONError) -> JSONValue {
+        guard values < maxValues else { throw .tooLarge }
         values += 1
         skipBlanks()
         switch next {
@@ -44,7 +51,8 @@ private struct JSONParser {
         }
     }
 
-    private mutating func object(depth: Int) throws(JOSEError) -> JSONValue {
+    private mutating func object(depth: Int) throws(JSONError) -> JSONValue {
+        guard depth < maxDepth else { throw .tooDeep }
         position += 1
         var members: [String: JSONValue] = [:]
         skipBlanks()
@@ -65,7 +73,8 @@ private struct JSONParser {
         }
     }
 
-    private mutating func array(depth: Int) throws(JOSEError) -> JSONValue {
+    private mutating func array(depth: Int) throws(JSONError) -> JSONValue {
+        guard depth < maxDepth else { throw .tooDeep }
         position += 1
         var elements: [JSONValue] = []
         skipBlanks()
@@ -78,7 +87,7 @@ private struct JSONParser {
         }
     }
 
-    private mutating func string() throws(JOSEError) -> String {
+    private mutating func string() throws(JSONError) -> String {
         position += 1
         var content: [UInt8] = []
         while let byte = next {
@@ -97,7 +106,7 @@ private struct JSONParser {
         throw .malformed("string without an end")
     }
 
-    private mutating func escaped() throws(JOSEError) -> [UInt8] {
+    private mutating func escaped() throws(JSONError) -> [UInt8] {
         guard let byte = next else { throw .malformed("escape without an end") }
         position += 1
         switch byte {
@@ -113,7 +122,7 @@ private struct JSONParser {
     }
 
     /// A surrogate counts only as a pair (RFC 8259 §8.2).
-    private mutating func unicodeEscape() throws(JOSEError) -> [UInt8] {
+    private mutating func unicodeEscape() throws(JSONError) -> [UInt8] {
         var code = try hexDigits()
         if (0xD800..<0xDC00).contains(code) {
             guard take("\\"), take("u") else { throw .malformed("half a surrogate pair") }
@@ -128,7 +137,7 @@ private struct JSONParser {
         return Array(String(Character(scalar)).utf8)
     }
 
-    private mutating func hexDigits() throws(JOSEError) -> UInt32 {
+    private mutating func hexDigits() throws(JSONError) -> UInt32 {
         var value: UInt32 = 0
         for _ in 0..<4 {
             guard let byte = next else { throw .malformed("escape without an end") }
@@ -143,7 +152,7 @@ private struct JSONParser {
         return value
     }
 
-    private mutating func number() throws(JOSEError) -> String {
+    private mutating func number() throws(JSONError) -> String {
         let start = position
         _ = take("-")
         let whole = position
@@ -164,7 +173,7 @@ private struct JSONParser {
         return position - start
     }
 
-    private mutating func word(_ text: StaticString, _ value: JSONValue) throws(JOSEError)
+    private mutating func word(_ text: StaticString, _ value: JSONValue) throws(JSONError)
         -> JSONValue
     {
         for byte in "\(text)".utf8 {
