@@ -67,7 +67,7 @@ struct StreamBody: Encodable {
         sub = state.sub.map(SubStreamBody.init)
         status = state.status.rawValue
         connectTime = state.connectedAt?.description
-        lastError = state.lastError
+        lastError = state.lastFailure?.reason
         retryCount = state.retryCount
         bitrateKbps = state.bitsPerSecond / 1000
         resolution = state.width > 0 ? "\(state.width)x\(state.height)" : nil
@@ -87,7 +87,7 @@ struct SubStreamBody: Encodable {
 
     init(_ state: SubStreamState) {
         status = state.status.rawValue
-        lastError = state.lastError
+        lastError = state.lastFailure?.reason
         bitrateKbps = state.bitsPerSecond / 1000
         resolution = state.width > 0 ? "\(state.width)x\(state.height)" : nil
     }
@@ -113,6 +113,7 @@ struct CameraBody: Encodable {
     var bitrateKbps: Int
     var lastSeen: String?
     var lastError: String?
+    var lastFailure: CameraFailureBody?
     var createdAt: String
     var updatedAt: String
     /// Without credentials, and only for who administers storage.
@@ -137,7 +138,8 @@ struct CameraBody: Encodable {
         codec = stream.codec
         bitrateKbps = stream.bitrateKbps
         lastSeen = stream.lastFrame
-        lastError = state.lastError
+        lastError = stream.lastError
+        lastFailure = state.lastFailure.map(CameraFailureBody.init)
         createdAt = camera.createdAt.description
         updatedAt = camera.updatedAt.description
     }

@@ -1,7 +1,7 @@
 // Trying a camera's address over HTTP before it is added.
 // SPDX-License-Identifier: Apache-2.0
 
-import Domain
+package import Domain
 import HTTPTypes
 import Hummingbird
 import Identity
@@ -10,16 +10,8 @@ import Primitives
 
 /// What a probe found, for the API and for the command line.
 package struct ProbeBody: Encodable {
-    struct Failure: Encodable {
-        var reason: String
-        var messageEn: String
-        var messageAr: String
-        /// What was seen, in English; without credentials.
-        var detail: String
-    }
-
     var ok: Bool
-    var failure: Failure?
+    var failure: CameraFailureBody?
     var codec: String?
     var profile: String?
     var resolution: String?
@@ -38,9 +30,7 @@ package struct ProbeBody: Encodable {
         switch result {
         case .failure(let failure):
             ok = false
-            let (code, english, arabic) = failure.kind.words
-            self.failure = Failure(
-                reason: code, messageEn: english, messageAr: arabic, detail: failure.reason)
+            self.failure = CameraFailureBody(failure)
         case .success(let report):
             ok = true
             codec = report.codec
@@ -62,41 +52,6 @@ package struct ProbeBody: Encodable {
 
 extension Duration {
     fileprivate var milliseconds: Int64 { saturatingNanoseconds / 1_000_000 }
-}
-
-extension CameraFailure.Kind {
-    /// The contract's code, and what it says to people.
-    fileprivate var words: (code: String, english: String, arabic: String) {
-        switch self {
-        case .address: ("ADDRESS", "The address leads nowhere", "العنوان لا يؤدي إلى أي جهاز")
-        case .network:
-            ("NETWORK", "Cameras may not be in this network", "لا يُسمح بالكاميرات في هذه الشبكة")
-        case .refused:
-            ("REFUSED", "Nothing answers at this address", "لا يوجد رد من هذا العنوان")
-        case .timeout:
-            ("TIMEOUT", "The camera did not answer in time", "لم ترد الكاميرا في الوقت المحدد")
-        case .authentication:
-            (
-                "AUTHENTICATION", "The camera refused the user name or password",
-                "رفضت الكاميرا اسم المستخدم أو كلمة المرور"
-            )
-        case .notFound:
-            (
-                "NOT_FOUND", "The camera has no stream at this path",
-                "لا يوجد بث في هذا المسار على الكاميرا"
-            )
-        case .noVideo:
-            (
-                "NO_VIDEO", "It offers no H.264 or H.265 video",
-                "لا يوفر الجهاز فيديو H.264 أو H.265"
-            )
-        case .protocolError:
-            ("PROTOCOL", "It does not speak RTSP", "الجهاز لا يستخدم بروتوكول RTSP")
-        case .silent: ("SILENT", "The camera sends no picture", "الكاميرا لا ترسل صورة")
-        case .closed:
-            ("CLOSED", "The camera closed the connection", "أغلقت الكاميرا الاتصال")
-        }
-    }
 }
 
 extension Routes {

@@ -130,8 +130,8 @@ package struct StreamState: Sendable, Equatable {
     package var status: StreamStatus = .connecting
     /// Since when the present connection delivers.
     package var connectedAt: WallTime?
-    /// The newest failure, for people: at most 500 characters, without credentials.
-    package var lastError: String?
+    /// The newest one, until it delivers again.
+    package var lastFailure: CameraFailure?
     package var retryCount = 0
     package var bitsPerSecond = 0
     package var width = 0
@@ -154,14 +154,14 @@ package struct StreamState: Sendable, Equatable {
 /// The state of a camera's sub-stream. It changes nothing about the camera's own.
 package struct SubStreamState: Sendable, Equatable {
     package var status: StreamStatus
-    package var lastError: String?
+    package var lastFailure: CameraFailure?
     package var bitsPerSecond: Int
     package var width: Int
     package var height: Int
 
     package init(_ state: StreamState) {
         status = state.status
-        lastError = state.lastError
+        lastFailure = state.lastFailure
         bitsPerSecond = state.bitsPerSecond
         width = state.width
         height = state.height

@@ -136,6 +136,11 @@ def check_dead(driver, checks, options):
     checks.check(tile["image"] > 0, "the lost camera shows its last frame")
     checks.check(tile["status"] != "ONLINE" and tile["shown"] == "last",
                  "the lost camera is not shown as live", f"{tile['status']}/{tile['shown']}")
+    refused = {"English": "Nothing answers at this address", "Arabic": "لا يوجد رد من هذا العنوان"}
+    for language, words in refused.items():
+        checks.check(until(options.patience, lambda: (last_frame() or [tile])[0]["text"].count(words)),
+                     f"it says why in {language}", str(last_frame()))
+        click(driver, "language")
 
 
 def check_recordings(driver, checks, camera, patience):

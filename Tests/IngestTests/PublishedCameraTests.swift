@@ -98,7 +98,7 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
         let feed = try #require(service.published(camera.id))
         try await on(feed) {}
         var state = try #require(service.states()[camera.id])
-        #expect(state.status == .connecting && state.lastError == "nobody publishes")
+        #expect(state.status == .connecting && state.lastFailure?.kind == .unpublished)
         try await on(feed) {
             feed.begin(payloadType: 102, clockRate: 90_000)
             // Without parameter sets nothing can be shown.
@@ -110,7 +110,7 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
             feed.receive(try packet(5, Self.slice), at: rig.now)
         }
         state = try #require(service.states()[camera.id])
-        #expect(state.status == .active && state.lastError == nil && state.width > 0)
+        #expect(state.status == .active && state.lastFailure == nil && state.width > 0)
         #expect(rig.contents.withLock { $0.units } == [true, false, false])
         try await on(feed) {
             feed.end(at: rig.now)
@@ -118,7 +118,7 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
             feed.receive(try packet(6, Self.slice), at: rig.now)
         }
         state = try #require(service.states()[camera.id])
-        #expect(state.status == .connecting && state.lastError == "nobody publishes")
+        #expect(state.status == .connecting && state.lastFailure?.kind == .closed)
         #expect(rig.contents.withLock { $0.interruptions } == [.sourceLost])
         #expect(rig.contents.withLock { $0.units.count } == 3)
         await service.unassign(camera.id)

@@ -104,9 +104,20 @@ extension CameraBody {
             "retention_days": .count.optional, "has_audio": .flag, "origin": origin,
             "resolution": .text().optional,
             "codec": .text().optional, "bitrate_kbps": .count, "last_seen": .time.optional,
-            "last_error": .text().optional, "created_at": .time, "updated_at": .time,
+            "last_error": .text().described("The `detail` of the failure.").optional,
+            "last_failure": CameraFailureBody.schema.optional,
+            "created_at": .time, "updated_at": .time,
             "rtsp_url": .text().described("Without credentials; for storage:admin only.").optional,
             "stream": StreamBody.schema,
+        ])
+}
+
+extension CameraFailureBody {
+    static let schema = Schema.object(
+        "CameraFailure",
+        [
+            "reason": .text(), "message_en": .text(), "message_ar": .text(),
+            "detail": .text().described("What was seen, in English."),
         ])
 }
 
@@ -168,10 +179,7 @@ extension ProbeBody {
         "CameraProbe",
         [
             "ok": .flag,
-            "failure": .object([
-                "reason": .text(), "message_en": .text(), "message_ar": .text(),
-                "detail": .text(),
-            ]).optional,
+            "failure": CameraFailureBody.schema.optional,
             "codec": .text().optional, "profile": .text().optional,
             "resolution": .text().optional, "frames_per_second": .number().optional,
             "announced_frames_per_second": .number().optional, "bitrate_kbps": .count.optional,

@@ -232,7 +232,7 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
         guard !wasActive else { return }
         status.update {
             $0.stream.connectedAt = unit.wallTime
-            $0.stream.lastError = nil
+            $0.stream.lastFailure = nil
         }
         logger.info("camera is delivering", metadata: ["event": "camera_active"])
         publish()
@@ -265,7 +265,7 @@ final class CameraSupervisor: AssignedCamera, RTSPClientDelegate {
         closeConnection()
         shared.metrics.failures(camera.source, failure.kind).increment()
         if wasDelivering { feed.interrupted(.sourceLost, at: now) }
-        status.update { $0.stream.lastError = failure.reason }
+        status.update { $0.stream.lastFailure = failure }
         logger.info(
             "camera failed",
             metadata: [

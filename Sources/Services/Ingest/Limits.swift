@@ -25,7 +25,6 @@ package enum Limits {
     static let wallStep = Duration.milliseconds(500)
     /// Reading both clocks may take this long; otherwise the sample says nothing.
     static let wallSampleUncertainty = Duration.milliseconds(50)
-    static let errorCharacters = 500
     /// What another process changes of the cameras is seen after this.
     static let directoryAge = Duration.seconds(1)
     /// From when on it is read anew for those who come later.

@@ -43,7 +43,9 @@ final class PublishedCamera: AssignedCamera {
         logger[metadataKey: "source"] = "\(camera.source)"
     }
 
-    func start() { status.update { $0.stream.lastError = Self.nobody } }
+    func start() {
+        status.update { $0.stream.lastFailure = CameraFailure(.unpublished, Self.nobody) }
+    }
 
     func stop() {
         isStopped = true
@@ -80,7 +82,7 @@ final class PublishedCamera: AssignedCamera {
         status.update {
             $0.stream.status = .active
             $0.stream.connectedAt = unit.wallTime
-            $0.stream.lastError = nil
+            $0.stream.lastFailure = nil
         }
         logger.info("camera is delivering", metadata: ["event": "camera_active"])
         armTimer(Limits.readTimeout)
@@ -119,7 +121,7 @@ final class PublishedCamera: AssignedCamera {
         feed.interrupted(.sourceLost, at: now)
         status.update {
             $0.stream.status = .connecting
-            $0.stream.lastError = failure.reason
+            $0.stream.lastFailure = failure
         }
         logger.info(
             "camera failed",

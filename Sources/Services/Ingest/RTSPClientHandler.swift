@@ -1,6 +1,7 @@
 // One connection to one camera: bytes from the socket through the RTSP and RTP cores to access units.
 // SPDX-License-Identifier: Apache-2.0
 
+import Domain
 import H26x
 import NIOCore
 import Primitives

@@ -4,32 +4,6 @@
 package import Domain
 package import Primitives
 
-/// Why a connection to a camera ended.
-package struct CameraFailure: Error, Sendable, Equatable {
-    package enum Kind: String, Sendable, CaseIterable {
-        case address
-        /// Outside the networks in which cameras may be.
-        case network
-        case refused
-        case timeout
-        case authentication
-        case notFound
-        case noVideo
-        case protocolError = "protocol"
-        case silent
-        case closed
-    }
-
-    package var kind: Kind
-    /// For people; without credentials.
-    package var reason: String
-
-    package init(_ kind: Kind, _ reason: String) {
-        self.kind = kind
-        self.reason = String(reason.prefix(Limits.errorCharacters))
-    }
-}
-
 /// The life of one camera's connection: back-off, circuit breaker, and the time-outs of each phase.
 package struct SupervisorMachine: Sendable {
     package enum Phase: Sendable, Equatable {

@@ -3,7 +3,7 @@
 
 import { Player } from './hls.js';
 import { ask } from './server.js';
-import { ageText, t } from './words.js';
+import { ageText, lang, t } from './words.js';
 import { WebRTCPlayer } from './whep.js';
 
 export class Picture {
@@ -41,8 +41,12 @@ export class Picture {
     strong.textContent = this.badge.textContent;
     line.textContent = this.shotURL ? `${t('last')}: ${this.shotTime ? ageText(this.shotTime) : t('unknown')}` : t('noFrame');
     this.note.append(strong, line);
-    const reason = c.status !== 'ONLINE' ? c.last_error : this.refusal?.text;
-    if (reason) { const why = document.createElement('bdi'); why.className = 'dim'; why.textContent = reason; this.note.append(why); }
+    const reason = c.status !== 'ONLINE' ? c.last_failure?.[`message_${lang}`] : this.refusal?.text;
+    if (reason) {
+      const why = document.createElement('bdi'); why.className = 'dim'; why.textContent = reason;
+      if (c.last_error) why.title = c.last_error;
+      this.note.append(why);
+    }
   }
   /** WebRTC first; live HLS, a few seconds later, where that does not come through. After a minute WebRTC again, and more and more seldom where it never came through. */
   play(c) {
