@@ -88,8 +88,9 @@ struct Demo: AsyncParsableCommand {
         return count
     }
 
-    /// The same cameras at each start, so that their recordings go on; those of a larger demo leave,
-    /// and cameras that somebody added stay.
+    /// The same cameras at each start, so that their recordings go on, as somebody has named and grouped
+    /// them since; those of a larger demo leave, and cameras that somebody added stay. That is no change
+    /// of an installation that somebody answers for, so the audit log is not told.
     private func register(
         _ count: Int, port: Int, in folder: DataFolder, world: World
     ) async throws {
@@ -102,13 +103,14 @@ struct Demo: AsyncParsableCommand {
             guard let id = CameraID(id), let source = Source(place.source) else { continue }
             wanted.insert(id)
             let address = "rtsp://127.0.0.1:\(port)/camera_\(number)"
-            var camera = Camera(
-                id: id, name: place.english + suffix, nameArabic: place.arabic + suffix,
-                source: source, address: Redacted(address), subAddress: Redacted(address + "/sub"),
-                createdAt: now + .microseconds(number))
-            if let known = try await folder.cameras.camera(id, .everything) {
-                camera.createdAt = known.createdAt
-            }
+            var camera =
+                try await folder.cameras.camera(id, .everything)
+                ?? Camera(
+                    id: id, name: place.english + suffix, nameArabic: place.arabic + suffix,
+                    source: source, address: Redacted(""), createdAt: now + .microseconds(number))
+            // The simulator's port may be another one at each start.
+            camera.address = Redacted(address)
+            camera.subAddress = Redacted(address + "/sub")
             try await folder.cameras.put(camera)
         }
         for camera in try await folder.cameras.all(.everything)

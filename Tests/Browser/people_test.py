@@ -180,6 +180,20 @@ def check_disabled(driver, demo, check):
     demo.ask("PATCH", address, {"status": "ACTIVE"}, admin)
 
 
+def rename_camera(demo):
+    """The id of a camera of another agency than the operator's."""
+    admin = demo.token("administrator")
+    _, listed = demo.ask("GET", "/api/v1/cameras?source=BUS", token=admin)
+    camera = listed["cameras"][0]
+    demo.ask("PUT", f"/api/v1/cameras/{camera['id']}", {"name": "Renamed", "source": "BUS"}, admin)
+    return camera["id"]
+
+
+def is_online(demo, camera, name):
+    _, found = demo.ask("GET", f"/api/v1/cameras/{camera}", token=demo.token("administrator"))
+    return (found["name"], found["status"]) == (name, "ONLINE")
+
+
 def check_people(options, checks):
     check = checks.check
     with tempfile.TemporaryDirectory() as folder:
@@ -204,11 +218,13 @@ def check_people(options, checks):
                     check(not session(driver) and not door(driver), "and is no error", str(door(driver)))
                 sign_in(driver, "operator", demo.passwords["operator"])
                 check(until(PATIENCE, lambda: len(live(driver)) == 2), "and in again")
-                first = demo.passwords
+                first, named = demo.passwords, rename_camera(demo)
                 demo.stop()
                 demo.command[demo.command.index("--http-port") + 1] = str(demo.port)
                 demo.start()
                 check(demo.passwords == first, "a demo that starts again has the same passwords")
+                check(until(PATIENCE, lambda: is_online(demo, named, "Renamed")),
+                      "and its cameras the names that they were given, on their new addresses")
                 check(until(PATIENCE, lambda: len(live(driver)) == 2) and door(driver) is None,
                       "and who was signed in goes on", str(door(driver)))
                 check_disabled(driver, demo, check)
