@@ -259,7 +259,7 @@ extension Routes {
 extension Request {
     /// Compared without parameters and case.
     func isOf(_ type: String) -> Bool {
-        let given = headers[.contentType] ?? ""
+        let given = headers.value(.contentType) ?? ""
         if given == type { return true }
         return given.prefix { $0 != ";" }.trimmingCharacters(in: .whitespaces).lowercased() == type
     }

@@ -3,14 +3,18 @@
 
 /// Whether a text is a lower-case UUID, the one form of identifiers: safe in paths, labels and SQL.
 func isCanonicalUUID(_ text: String) -> Bool {
-    let bytes = text.utf8
-    guard bytes.count == 36 else { return false }
-    return bytes.enumerated().allSatisfy { index, byte in
-        switch index {
-        case 8, 13, 18, 23: byte == UInt8(ascii: "-")
-        default: (48...57).contains(byte) || (97...102).contains(byte)
-        }
+    guard text.utf8.count == 36 else { return false }
+    var place = 0
+    for byte in text.utf8 {
+        let isInPlace =
+            switch place {
+            case 8, 13, 18, 23: byte == UInt8(ascii: "-")
+            default: (48...57).contains(byte) || (97...102).contains(byte)
+            }
+        guard isInPlace else { return false }
+        place += 1
     }
+    return true
 }
 
 /// A user's identity: a lower-case UUID string.

@@ -41,6 +41,19 @@ extension HTTPField.Name {
     static let webSocketProtocol = HTTPField.Name("Sec-WebSocket-Protocol") ?? .eTag
 }
 
+extension HTTPFields {
+    /// The same as the subscript, which puts the values of a name together even where there is one: for
+    /// what is asked of every request.
+    func value(_ name: HTTPField.Name) -> String? {
+        var found: String?
+        for field in self where field.name == name {
+            guard found == nil else { return self[name] }
+            found = field.value
+        }
+        return found
+    }
+}
+
 /// The outermost middleware.
 struct Gateway: RouterMiddleware {
     typealias Context = MarsadRequestContext
@@ -97,7 +110,7 @@ struct Gateway: RouterMiddleware {
                 .invalidRequest,
                 details: ["reason": "the address is longer than \(GatewaySettings.addressBytes)"])
         }
-        if let length = request.headers[.contentLength] {
+        if let length = request.headers.value(.contentLength) {
             guard let bytes = Int(length), bytes <= GatewaySettings.bodyBytes else {
                 throw MarsadError(.payloadTooLarge)
             }

@@ -25,8 +25,10 @@ extension GatewaySettings {
     }
 
     private static func host(of authority: String) -> String {
-        authority.hasPrefix("[")
-            ? String(authority.dropFirst().prefix { $0 != "]" })
-            : String(authority.prefix { $0 != ":" })
+        if authority.utf8.first == UInt8(ascii: "[") {
+            return String(authority.dropFirst().prefix { $0 != "]" })
+        }
+        return authority.utf8.firstIndex(of: UInt8(ascii: ":")).map { String(authority[..<$0]) }
+            ?? authority
     }
 }

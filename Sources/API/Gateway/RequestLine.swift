@@ -22,10 +22,10 @@ final class RequestLine: ChannelInboundHandler, RemovableChannelHandler {
 
     private func isSound(_ head: HTTPRequestHead) -> Bool {
         let hosts = head.headers["host"].count
-        let coding = head.headers["transfer-encoding"].joined(separator: ",").lowercased()
-        return hosts <= 1 && (hosts == 1 || head.version == .http1_0)
-            && head.headers["content-length"].count <= 1
-            && ["", "chunked"].contains(coding)
-            && (head.headers["content-length"].isEmpty || coding.isEmpty)
+        let lengths = head.headers["content-length"].count
+        let codings = head.headers["transfer-encoding"]
+        return hosts <= 1 && (hosts == 1 || head.version == .http1_0) && lengths <= 1
+            && (codings.isEmpty
+                || codings.count == 1 && codings[0].lowercased() == "chunked" && lengths == 0)
     }
 }
