@@ -1,6 +1,7 @@
 # A headless Chromium with a profile of its own, for the tests and benchmarks that need a browser.
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import sys
 import tempfile
 
 from selenium import webdriver
@@ -39,7 +40,8 @@ def chromium(opening="about:blank", size=(1600, 960)):
                 state = loaded(driver)
                 if state is not None:
                     raise TimeoutError(f"{opening} did not load in {LOAD_SECONDS} s: {state}") from None
-                print(f"     Chromium's renderer does not answer (start {attempt})", flush=True)
+                # Not on stdout, which may be a program's answer.
+                print(f"     Chromium's renderer does not answer (start {attempt})", file=sys.stderr)
                 continue
             yield driver
             return
@@ -48,7 +50,8 @@ def chromium(opening="about:blank", size=(1600, 960)):
 
 @contextlib.contextmanager
 def started(size):
-    with tempfile.TemporaryDirectory(prefix="marsad-chromium-") as profile:
+    with tempfile.TemporaryDirectory(
+            prefix="marsad-chromium-", ignore_cleanup_errors=True) as profile:
         options = Options()
         options.binary_location = "/usr/bin/chromium"
         for flag in FLAGS + [f"--user-data-dir={profile}", "--window-size={},{}".format(*size)]:

@@ -82,12 +82,14 @@ struct StreamBody: Encodable {
 struct SubStreamBody: Encodable {
     var status: String
     var lastError: String?
+    var lastFailure: CameraFailureBody?
     var bitrateKbps: Int
     var resolution: String?
 
     init(_ state: SubStreamState) {
         status = state.status.rawValue
         lastError = state.lastFailure?.reason
+        lastFailure = state.lastFailure.map(CameraFailureBody.init)
         bitrateKbps = state.bitsPerSecond / 1000
         resolution = state.width > 0 ? "\(state.width)x\(state.height)" : nil
     }

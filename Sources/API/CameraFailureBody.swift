@@ -18,7 +18,7 @@ struct CameraFailureBody: Encodable {
 
 extension CameraFailure.Kind {
     /// The contract's code, and what it says to people.
-    fileprivate var words: (code: String, english: String, arabic: String) {
+    var words: (code: String, english: String, arabic: String) {
         switch self {
         case .address: ("ADDRESS", "The address leads nowhere", "العنوان لا يؤدي إلى أي جهاز")
         case .network:

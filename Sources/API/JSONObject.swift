@@ -11,13 +11,15 @@ package struct JSONObject {
     /// The document of the interface has a `JSONValue` of its own.
     private typealias Value = JSON.JSONValue
 
-    /// In a body, as many as the smallest values that fill the largest one of our lists.
-    private static let maxValues = 1_000_000
-
     private let values: [String: Value]
 
     package init(parsing body: ByteBuffer, allowing keys: Set<String>) throws(MarsadError) {
-        guard case .object(let object) = try Self.value(parsing: body) else {
+        let value = try Self.value(
+            parsing: body, count: GatewaySettings.jsonValues,
+            tooMany: MarsadError(
+                .invalidRequest,
+                details: ["reason": "more than \(GatewaySettings.jsonValues) values"]))
+        guard case .object(let object) = value else {
             throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON object"])
         }
         try self.init(object, allowing: keys)
@@ -29,7 +31,10 @@ package struct JSONObject {
         parsing body: ByteBuffer, upTo count: Int, else failure: MarsadError,
         allowing keys: Set<String>
     ) throws(MarsadError) -> [Result<JSONObject, MarsadError>] {
-        guard case .array(let values) = try value(parsing: body) else {
+        // Each object has its keys and is a value itself; the array is one more.
+        let value = try value(
+            parsing: body, count: count * (keys.count + 1) + 1, tooMany: failure)
+        guard case .array(let values) = value else {
             throw MarsadError(.invalidRequest, details: ["reason": "the body is not a JSON array"])
         }
         guard values.count <= count else { throw failure }
@@ -44,23 +49,28 @@ package struct JSONObject {
         }
     }
 
-    private static func value(parsing body: ByteBuffer) throws(MarsadError) -> Value {
+    /// A byte order mark before it is passed over (RFC 8259 §8.1): some editors write one.
+    private static func value(
+        parsing body: ByteBuffer, count: Int, tooMany: MarsadError
+    ) throws(MarsadError) -> Value {
+        var bytes = Array(body.readableBytesView)
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
         do throws(JSONError) {
-            return try Value(
-                parsing: Array(body.readableBytesView), depth: GatewaySettings.jsonDepth,
-                count: maxValues)
+            return try Value(parsing: bytes, depth: GatewaySettings.jsonDepth, count: count)
         } catch {
+            if error == .tooLarge { throw tooMany }
             throw MarsadError(.invalidRequest, details: refusal(error))
         }
     }
 
     private static func refusal(_ error: JSONError) -> [String: String] {
         switch error {
+        case .tooLarge: ["reason": "too many values"]
         case .tooDeep: ["reason": "nested deeper than \(GatewaySettings.jsonDepth)"]
-        case .tooLarge: ["reason": "more than \(maxValues) values"]
         case .duplicateName(let name):
             ["key": "\(ShownName(name))", "reason": "the key is there twice"]
-        case .malformed(let reason): ["reason": "the body is not JSON: \(reason)"]
+        case .malformed(let reason, let place):
+            ["reason": "the body is not JSON: \(reason) at byte \(place)"]
         }
     }
 
@@ -92,10 +102,7 @@ package struct JSONObject {
     /// Also one that is written with a fraction of nothing, as 5.0.
     package func integer(_ key: String, in range: ClosedRange<Int>) throws(MarsadError) -> Int? {
         guard let value = values[key] else { return nil }
-        let number = value.numeral.flatMap { text in
-            Int(text) ?? Double(text).flatMap { Int(exactly: $0) }
-        }
-        return try bounded(number, in: range, "key", key)
+        return try bounded(value.whole, in: range, "key", key)
     }
 
     package func number(_ key: String, in range: ClosedRange<Double>) throws(MarsadError) -> Double?
@@ -140,6 +147,13 @@ package struct JSONObject {
 }
 
 extension JSON.JSONValue {
+    /// By its digits, of which a double would lose some.
+    fileprivate var whole: Int? {
+        guard let integer, let numeral else { return nil }
+        let fraction = numeral.drop { $0 != "." }.dropFirst()
+        return fraction.allSatisfy { $0 == "0" } ? Int(integer) : nil
+    }
+
     /// A number as it was written.
     fileprivate var numeral: String? {
         if case .number(let text) = self { text } else { nil }

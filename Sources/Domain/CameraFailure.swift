@@ -1,7 +1,9 @@
 // Why a connection to a camera ended, or never was.
 // SPDX-License-Identifier: Apache-2.0
 
+/// What kind it was, and what was seen.
 package struct CameraFailure: Error, Sendable, Equatable {
+    /// What programs, metrics and the catalogue of words tell apart.
     package enum Kind: String, Sendable, CaseIterable {
         case address
         /// Outside the networks in which cameras may be.
@@ -24,6 +26,7 @@ package struct CameraFailure: Error, Sendable, Equatable {
     /// What was seen, for people; at most 500 characters, without credentials.
     package var reason: String
 
+    /// A longer reason is cut.
     package init(_ kind: Kind, _ reason: String) {
         self.kind = kind
         self.reason = String(reason.prefix(Self.characters))

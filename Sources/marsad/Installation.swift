@@ -198,7 +198,7 @@ struct Installation: Service {
             configuration: configuration, database: folder.database, world: world,
             registry: registry, logger: logger,
             // Beside the requests that wait for it, and on no camera's thread.
-            eventLoops: ConnectionLoops.shared)
+            eventLoop: ConnectionLoops.shared.next())
         self.seats = seats
         let auditing = people.audit.auditing
         let reservations = StreamReservations(

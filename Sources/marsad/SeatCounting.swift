@@ -23,7 +23,7 @@ struct SeatCounting: Sendable {
 
     init(
         configuration: Configuration, database: any DatabaseEngine, world: World,
-        registry: MetricsRegistry, logger: Logger, eventLoops: any EventLoopGroup
+        registry: MetricsRegistry, logger: Logger, eventLoop: any EventLoop
     ) async throws {
         self.logger = logger
         let metrics = ValkeyMetrics(registry: registry)
@@ -43,7 +43,7 @@ struct SeatCounting: Sendable {
             store = MemoryQuotaStore(world: world)
         } else {
             let client = try await ValkeyClient.open(
-                try ValkeyURL(parsing: url), on: eventLoops)
+                try ValkeyURL(parsing: url), on: eventLoop)
             self.client = client
             store = ValkeyQuotaStore(client: client, unit: unit, world: world) {
                 metrics.observe($0, $1)

@@ -212,6 +212,20 @@ enum House {
         }
     }
 
+    @Test("every core that is fuzzed has its sources there")
+    func fuzzed() throws {
+        let folder = House.root.appendingPathComponent("Fuzz")
+        let manifest = try String(
+            contentsOf: folder.appendingPathComponent("Package.swift"), encoding: .utf8)
+        let names = manifest.matches(of: /instrumented\(\s*"(\w+)"/).map { String($0.1) }
+        #expect(names.count > 10)
+        for name in names {
+            let sources = folder.appendingPathComponent("Sources/\(name)").resolvingSymlinksInPath()
+            let files = try? FileManager.default.contentsOfDirectory(atPath: sources.path)
+            #expect(files?.contains { $0.hasSuffix(".swift") } == true, "Fuzz/Sources/\(name)")
+        }
+    }
+
     @Test("nothing is public: a package has no users outside")
     func access() throws {
         for file in try House.files("Sources") {

@@ -65,7 +65,7 @@ import Testing
             for field in fields {
                 hasher.update(data: Data((field.map { "\($0.utf8.count):\($0)" } ?? "-").utf8))
             }
-            let hash = hasher.finalize().hex
+            let hash = Array(hasher.finalize()).hex
             try await rig.engine.execute(
                 Statement(
                     "UPDATE audit_log SET previous_hash = ?, hash = ? WHERE id = ?",

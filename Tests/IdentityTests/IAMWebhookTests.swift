@@ -19,7 +19,7 @@ import Testing
     ) -> (body: [UInt8], signature: String, timestamp: String) {
         let code = HMAC<SHA256>.authenticationCode(
             for: Data("\(seconds).\(body)".utf8), using: SymmetricKey(data: Data(secret.utf8)))
-        return (Array(body.utf8), code.hex, String(seconds))
+        return (Array(body.utf8), Array(code).hex, String(seconds))
     }
 
     private static func created(_ id: String = "e1", _ login: String = "amina") -> String {

@@ -98,7 +98,9 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
         let feed = try #require(service.published(camera.id))
         try await on(feed) {}
         var state = try #require(service.states()[camera.id])
-        #expect(state.status == .connecting && state.lastFailure?.kind == .unpublished)
+        #expect(
+            state.status == .connecting
+                && state.lastFailure == CameraFailure(.unpublished, "nobody publishes"))
         try await on(feed) {
             feed.begin(payloadType: 102, clockRate: 90_000)
             // Without parameter sets nothing can be shown.
@@ -118,7 +120,9 @@ private func packet(_ number: UInt16, _ payload: [UInt8]) throws -> Packet {
             feed.receive(try packet(6, Self.slice), at: rig.now)
         }
         state = try #require(service.states()[camera.id])
-        #expect(state.status == .connecting && state.lastFailure?.kind == .closed)
+        #expect(
+            state.status == .connecting
+                && state.lastFailure == CameraFailure(.closed, "the publisher left"))
         #expect(rig.contents.withLock { $0.interruptions } == [.sourceLost])
         #expect(rig.contents.withLock { $0.units.count } == 3)
         await service.unassign(camera.id)

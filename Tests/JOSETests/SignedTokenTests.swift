@@ -178,7 +178,7 @@ extension String {
         let text =
             "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
         let bytes = try #require(Base64URL.decode(text.utf8))
-        let value = try JSONValue(parsing: bytes)
+        let value = try JSONValue(parsing: bytes, depth: 8, count: 100)
         #expect(value.members?["iss"] == "joe")
         #expect(value.members?["exp"]?.integer == 1_300_819_380)
         #expect(value.members?["http://example.com/is_root"] == .bool(true))

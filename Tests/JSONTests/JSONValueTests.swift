@@ -4,6 +4,10 @@
 import JSON
 import Testing
 
+private func parsed(_ bytes: some Sequence<UInt8>) throws(JSONError) -> JSONValue {
+    try JSONValue(parsing: Array(bytes), depth: 8, count: 4096)
+}
+
 @Suite struct JSONValueTests {
     @Test("a text that is written is read as the same value")
     func roundTrip() throws {
@@ -11,9 +15,9 @@ import Testing
             "ب": "شرطة دبي \u{1F6A8}", "a\"\\\n\u{1}": .array([.null, .bool(false), 12]),
             "o": .object([:]), "n": .number("-0.5e+10"),
         ])
-        #expect(try JSONValue(parsing: Array(value.serialized.utf8)) == value)
+        #expect(try parsed(value.serialized.utf8) == value)
         let escaped = Array(#" { "a" : "\u0628\uD83D\uDEA8\/" } "#.utf8)
-        #expect(try JSONValue(parsing: escaped).members?["a"] == "ب\u{1F6A8}/")
+        #expect(try parsed(escaped).members?["a"] == "ب\u{1F6A8}/")
     }
 
     @Test("refuses what RFC 8259 does not allow, and what two readers would read differently")
@@ -27,10 +31,10 @@ import Testing
         ]
         for text in bad {
             #expect(throws: JSONError.self, "\(text.prefix(40))") {
-                try JSONValue(parsing: Array(text.utf8))
+                try parsed(text.utf8)
             }
         }
-        #expect(throws: JSONError.self) { try JSONValue(parsing: [34, 0xC0, 0xAF, 34]) }
+        #expect(throws: JSONError.self) { try parsed([34, 0xC0, 0xAF, 34]) }
     }
 
     @Test(
@@ -41,8 +45,18 @@ import Testing
         ])
     func depth(text: String, expected: Int) throws {
         let bytes = Array(text.utf8)
-        _ = try JSONValue(parsing: bytes, depth: expected)
+        _ = try JSONValue(parsing: bytes, depth: expected, count: 10)
         guard expected > 0 else { return }
-        #expect(throws: JSONError.tooDeep) { try JSONValue(parsing: bytes, depth: expected - 1) }
+        #expect(throws: JSONError.tooDeep) {
+            try JSONValue(parsing: bytes, depth: expected - 1, count: 10)
+        }
+    }
+
+    @Test("what is wrong is told with its place")
+    func place() {
+        #expect(throws: JSONError.malformed("colon expected", at: 5)) {
+            try parsed(#"{"a" 1}"#.utf8)
+        }
+        #expect(throws: JSONError.duplicateName("a")) { try parsed(#"{"a":1,"a":2}"#.utf8) }
     }
 }

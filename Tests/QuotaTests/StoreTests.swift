@@ -263,6 +263,18 @@ extension QuotaStore {
         }
     }
 
+    @Test(
+        "more seats than one call forgets are not counted once they ended",
+        arguments: StoreKind.installed)
+    func manyEnded(kind: StoreKind) async throws {
+        try await withStore(kind) { (rig) async throws in
+            #expect(try await rig.store.renewed((0..<250).map { seat("s\($0)") }).restored == 250)
+            try await rig.advance(.seconds(21))
+            #expect(try await rig.store.take(seat("1")) == .granted(.init(source: 1, total: 1)))
+            #expect(try await rig.store.current() == [metro: 1])
+        }
+    }
+
     @Test("a server whose clock goes back keeps no seat that nobody renews")
     func clockBack() async throws {
         guard ValkeyServer.isInstalled else { return }

@@ -35,18 +35,6 @@ func failure(_ work: () async throws -> Void) async -> ValkeyError? {
     }
 }
 
-/// Runs tasks on one event loop, as HTTP's do.
-private final class LoopExecutor: TaskExecutor {
-    private let loop: any EventLoop
-
-    init(loop: any EventLoop) { self.loop = loop }
-
-    func enqueue(_ job: consuming ExecutorJob) {
-        let job = UnownedJob(job)
-        loop.execute { [self] in job.runSynchronously(on: asUnownedTaskExecutor()) }
-    }
-}
-
 @Suite(.enabled(if: ValkeyServer.isInstalled, ValkeyServer.missing))
 struct ClientTests {
     private static let add = ValkeyScript(
@@ -74,29 +62,6 @@ struct ClientTests {
                 #expect(wrong == .refused(code: "WRONGTYPE"))
                 #expect(client.circuit == .closed)
             }
-        }
-    }
-
-    @Test("a task asks over the connection of the event loop that it runs on")
-    func lanes() async throws {
-        try await withValkeyServer { (server) async throws in
-            let group = MultiThreadedEventLoopGroup(numberOfThreads: 3)
-            let client = try await ValkeyClient.open(
-                try ValkeyURL(parsing: server.url), on: group, timeout: .seconds(30))
-            var connections: [RESPValue] = []
-            for loop in group.makeIterator() {
-                let asked = try await withTaskExecutorPreference(LoopExecutor(loop: loop)) {
-                    let first = try await client.command(["CLIENT", "ID"])
-                    #expect(try await client.command(["CLIENT", "ID"]) == first)
-                    return first
-                }
-                #expect(!connections.contains(asked))
-                connections.append(asked)
-            }
-            #expect(connections.contains(try await client.command(["CLIENT", "ID"])))
-            await client.close()
-            #expect(await failure { _ = try await client.command(["PING"]) } == .closed)
-            try await group.shutdownGracefully()
         }
     }
 

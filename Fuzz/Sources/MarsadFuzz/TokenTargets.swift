@@ -11,8 +11,9 @@ func fuzzToken(_ input: ByteBuffer) {
     let text = String(decoding: bytes, as: UTF8.self)
     let types: Set<String> = ["at+jwt", "JWT"]
     if let token = try? SignedToken(parsing: text, types: types) { check(token.claims) }
-    if let value = try? JSONValue(parsing: bytes) {
-        let again = try? JSONValue(parsing: Array(value.serialized.utf8))
+    if let value = try? JSONValue(parsing: bytes, depth: 8, count: 4096) {
+        let again = try? JSONValue(
+            parsing: Array(value.serialized.utf8), depth: 8, count: 4096)
         precondition(again == value, "what was read can be written and read again")
         check(value.members ?? [:])
     }

@@ -41,4 +41,6 @@ package struct GatewaySettings: Sendable {
     package static let headerBytes = 16 * 1024
     package static let headerFields = 100
     static let jsonDepth = 32
+    /// Of an object; a list of objects has as many as its lines may.
+    static let jsonValues = 4096
 }

@@ -116,7 +116,8 @@ extension CameraFailureBody {
     static let schema = Schema.object(
         "CameraFailure",
         [
-            "reason": .text(), "message_en": .text(), "message_ar": .text(),
+            "reason": .choice(CameraFailure.Kind.allCases.map(\.words.code)),
+            "message_en": .text(), "message_ar": .text(),
             "detail": .text().described("What was seen, in English."),
         ])
 }
@@ -149,7 +150,8 @@ extension SubStreamBody {
         "SubStream",
         [
             "status": .choice(StreamStatus.allCases), "last_error": .text().optional,
-            "bitrate_kbps": .count, "resolution": .text().optional,
+            "last_failure": CameraFailureBody.schema.optional, "bitrate_kbps": .count,
+            "resolution": .text().optional,
         ])
 }
 

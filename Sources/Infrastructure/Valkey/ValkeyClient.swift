@@ -16,55 +16,54 @@ package enum ValkeyEvent: Sendable, Equatable {
 
 /// Every command ends within its time-out. Nothing that may have been done is sent twice, except after an
 /// answer that says it was not done.
-///
-/// It has a lane on each of its event loops. A task that runs on one of them asks over that loop's own
-/// connection: between threads, a command and its answer would each wake the other one, which costs more
-/// than the command. All lanes share one circuit.
 package final class ValkeyClient: Sendable {
-    private let lanes: [ValkeyLane]
+    /// A command on its way to the event loop.
+    private struct Submission: Sendable {
+        var bytes: ByteBuffer
+        var slot: HashSlot?
+        var deadline: NIODeadline
+        var continuation: CheckedContinuation<Result<RESPValue, ValkeyError>, Never>
+    }
+
+    private let loop: any EventLoop
+    private let router: NIOLoopBound<ValkeyRouter>
     private let timeout: TimeAmount
+    /// Commands made before the event loop comes to them are written at once.
+    private let inbox = Mutex<[Submission]>([])
     private let breaker = Mutex(CircuitBreaker(threshold: Limits.failures))
     private let continuation: AsyncStream<ValkeyEvent>.Continuation
     /// For one listener.
     package let events: AsyncStream<ValkeyEvent>
 
     /// Connects at once and keeps connected until `close()`.
-    /// - Parameters:
-    ///   - group: the event loops to have a connection on.
-    ///   - timeout: of each command, its wait for a connection included.
+    /// - Parameter timeout: of each command, its wait for a connection included.
     package static func open(
-        _ url: ValkeyURL, on group: any EventLoopGroup, timeout: TimeAmount = .milliseconds(500)
+        _ url: ValkeyURL, on loop: any EventLoop, timeout: TimeAmount = .milliseconds(500)
     ) async throws -> ValkeyClient {
+        try await loop.submit {
+            let client = ValkeyClient(url, on: loop, timeout: timeout)
+            client.router.value.start()
+            return client
+        }.get()
+    }
+
+    /// On the event loop.
+    private init(_ url: ValkeyURL, on loop: any EventLoop, timeout: TimeAmount) {
+        self.loop = loop
+        self.timeout = timeout
         let (events, continuation) = AsyncStream.makeStream(
             of: ValkeyEvent.self, bufferingPolicy: .bufferingNewest(Limits.events))
-        var lanes: [ValkeyLane] = []
-        for (index, loop) in group.makeIterator().enumerated() {
-            lanes.append(
-                try await ValkeyLane.open(url, on: loop) { change in
-                    // What happens to a server happens to all lanes; one of them tells of it.
-                    guard index == 0 else { return }
-                    switch change {
-                    case .ready: continuation.yield(.connected)
-                    case .refused(let code): continuation.yield(.refused(code: code))
-                    case .lost: break
-                    }
-                })
-        }
-        return ValkeyClient(lanes, timeout, events, continuation)
-    }
-
-    private init(
-        _ lanes: [ValkeyLane], _ timeout: TimeAmount, _ events: AsyncStream<ValkeyEvent>,
-        _ continuation: AsyncStream<ValkeyEvent>.Continuation
-    ) {
-        self.lanes = lanes
-        self.timeout = timeout
         self.events = events
         self.continuation = continuation
+        let router = ValkeyRouter(settings: url, loop: loop) { change in
+            switch change {
+            case .ready: continuation.yield(.connected)
+            case .refused(let code): continuation.yield(.refused(code: code))
+            case .lost: break
+            }
+        }
+        self.router = NIOLoopBound(router, eventLoop: loop)
     }
-
-    /// The lane of the event loop that this is called on, else the first.
-    private var lane: ValkeyLane { lanes.first { $0.loop.inEventLoop } ?? lanes[0] }
 
     package var circuit: CircuitBreaker.State { breaker.withLock { $0.state } }
 
@@ -74,10 +73,7 @@ package final class ValkeyClient: Sendable {
         _ arguments: [String], key: String? = nil
     ) async throws(ValkeyError) -> RESPValue {
         guard breaker.withLock({ $0.isClosed }) else { throw .circuitOpen }
-        var bytes = ByteBuffer()
-        bytes.writeCommand(arguments)
-        let result = await lane.submit(
-            bytes, key.map(HashSlot.init(key:)), until: .now() + timeout)
+        let result = await submit(arguments, key.map(HashSlot.init(key:)))
         switch result {
         case .success(.failure(let failure)):
             settle(nil)
@@ -105,8 +101,42 @@ package final class ValkeyClient: Sendable {
 
     /// Ends what still waits; later commands fail.
     package func close() async {
-        for lane in lanes { await lane.close() }
+        _ = try? await loop.submit { self.router.value.close() }.get()
         continuation.finish()
+    }
+
+    private func submit(
+        _ arguments: [String], _ slot: HashSlot?
+    ) async -> Result<RESPValue, ValkeyError> {
+        var bytes = ByteBuffer()
+        bytes.writeCommand(arguments)
+        let deadline = NIODeadline.now() + timeout
+        return await withCheckedContinuation { continuation in
+            let submission = Submission(
+                bytes: bytes, slot: slot, deadline: deadline, continuation: continuation)
+            let isFirst = inbox.withLock { inbox in
+                inbox.append(submission)
+                return inbox.count == 1
+            }
+            if isFirst { loop.execute { self.drain() } }
+        }
+    }
+
+    /// On the event loop.
+    private func drain() {
+        let submissions = inbox.withLock { inbox in
+            let taken = inbox
+            inbox.removeAll(keepingCapacity: true)
+            return taken
+        }
+        let router = router.value
+        for submission in submissions {
+            router.send(
+                PendingCommand(
+                    bytes: submission.bytes, slot: submission.slot, deadline: submission.deadline
+                ) { submission.continuation.resume(returning: $0) })
+        }
+        router.flush()
     }
 
     // MARK: The circuit
@@ -123,10 +153,10 @@ package final class ValkeyClient: Sendable {
         if closed { continuation.yield(.circuit(.closed)) }
         guard opened else { return }
         continuation.yield(.circuit(.open))
-        lanes[0].loop.scheduleTask(in: Limits.probePause) { self.probe() }
+        loop.scheduleTask(in: Limits.probePause) { self.probe() }
     }
 
-    /// Tries the server, so that no caller waits for the attempt. On the first lane's event loop.
+    /// Tries the server, so that no caller waits for the attempt. On the event loop.
     private func probe() {
         let isNeeded = breaker.withLock { breaker in
             breaker.probe()
@@ -136,7 +166,7 @@ package final class ValkeyClient: Sendable {
         continuation.yield(.circuit(.halfOpen))
         var bytes = ByteBuffer()
         bytes.writeCommand(["PING"])
-        lanes[0].send(
+        router.value.send(
             PendingCommand(bytes: bytes, slot: nil, deadline: .now() + timeout) { result in
                 switch result {
                 case .success(.failure):
@@ -146,5 +176,6 @@ package final class ValkeyClient: Sendable {
                 case .failure: self.settle(.timedOut)
                 }
             })
+        router.value.flush()
     }
 }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Crypto
+import Primitives
 
 /// Sent whole only to a server that does not have it yet.
 package struct ValkeyScript: Sendable {
@@ -11,8 +12,6 @@ package struct ValkeyScript: Sendable {
 
     package init(_ body: String) {
         self.body = body
-        digest = Insecure.SHA1.hash(data: Array(body.utf8)).map { byte in
-            (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }.joined()
+        digest = Array(Insecure.SHA1.hash(data: Array(body.utf8))).hex
     }
 }

@@ -1,9 +1,9 @@
 // Why a token or a key set is not taken.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A refusal, for the log and the tests; callers outside hear only that the token is not valid.
 import JSON
 
+/// A refusal, for the log and the tests; callers outside hear only that the token is not valid.
 package enum JOSEError: Error, Hashable, Sendable {
     /// Larger, deeper or longer than any token of ours.
     case tooLarge
@@ -31,17 +31,8 @@ extension JOSEError {
         self =
             switch error {
             case .tooLarge, .tooDeep: .tooLarge
-            case .malformed(let reason): .malformed(reason)
+            case .malformed(let reason, _): .malformed(reason)
             case .duplicateName(let name): .duplicateName(name)
             }
-    }
-}
-
-extension JSONValue {
-    /// As much as a token or a key set holds.
-    init(parsingToken bytes: [UInt8]) throws(JOSEError) {
-        do throws(JSONError) { self = try JSONValue(parsing: bytes) } catch {
-            throw JOSEError(error)
-        }
     }
 }

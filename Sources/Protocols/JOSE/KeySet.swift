@@ -37,7 +37,7 @@ package struct KeySet: Hashable, Sendable {
     /// Keys of other kinds, uses and algorithms are passed over; a known name twice is refused.
     package init(parsing bytes: [UInt8]) throws(JOSEError) {
         guard bytes.count <= Self.maxBytes else { throw .tooLarge }
-        guard let elements = try JSONValue(parsingToken: bytes).members?["keys"]?.elements else {
+        guard let elements = try JSONValue(parsingSigned: bytes).members?["keys"]?.elements else {
             throw .malformed("no keys")
         }
         guard elements.count <= Self.maxKeys else { throw .tooLarge }

@@ -67,7 +67,7 @@ package struct SignedToken: Sendable {
 
     private static func object(_ part: ArraySlice<UInt8>) throws(JOSEError) -> [String: JSONValue] {
         guard let bytes = Base64URL.decode(part) else { throw .malformed("not base64url") }
-        guard let members = try JSONValue(parsingToken: bytes).members else {
+        guard let members = try JSONValue(parsingSigned: bytes).members else {
             throw .malformed("not an object")
         }
         return members

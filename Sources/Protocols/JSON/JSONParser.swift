@@ -7,7 +7,7 @@ extension JSONValue {
     ///   - depth: of arrays and objects in one another, at most.
     ///   - count: of values in all, at most.
     package init(
-        parsing bytes: [UInt8], depth: Int = 8, count: Int = 4096
+        parsing bytes: [UInt8], depth: Int, count: Int
     ) throws(JSONError) {
         var parser = JSONParser(bytes: bytes, maxDepth: depth, maxValues: count)
         self = try parser.document()
@@ -27,12 +27,14 @@ private struct JSONParser {
         self.maxValues = maxValues
     }
 
+    private func malformed(_ reason: String) -> JSONError { .malformed(reason, at: position) }
+
     var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
     mutating func document() throws(JSONError) -> JSONValue {
         let value = try value(depth: 0)
         skipBlanks()
-        guard position == bytes.count else { throw .malformed("bytes after the value") }
+        guard position == bytes.count else { throw malformed("bytes after the value") }
         return value
     }
 
@@ -59,17 +61,17 @@ private struct JSONParser {
         if take("}") { return .object(members) }
         while true {
             skipBlanks()
-            guard next == UInt8(ascii: "\"") else { throw .malformed("name expected") }
+            guard next == UInt8(ascii: "\"") else { throw malformed("name expected") }
             let name = try string()
             skipBlanks()
-            guard take(":") else { throw .malformed("colon expected") }
+            guard take(":") else { throw malformed("colon expected") }
             let value = try value(depth: depth + 1)
             guard members.updateValue(value, forKey: name) == nil else {
                 throw .duplicateName(name)
             }
             skipBlanks()
             if take("}") { return .object(members) }
-            guard take(",") else { throw .malformed("comma expected") }
+            guard take(",") else { throw malformed("comma expected") }
         }
     }
 
@@ -83,7 +85,7 @@ private struct JSONParser {
             elements.append(try value(depth: depth + 1))
             skipBlanks()
             if take("]") { return .array(elements) }
-            guard take(",") else { throw .malformed("comma expected") }
+            guard take(",") else { throw malformed("comma expected") }
         }
     }
 
@@ -95,19 +97,19 @@ private struct JSONParser {
             switch byte {
             case UInt8(ascii: "\""):
                 guard let text = String(validating: content, as: UTF8.self) else {
-                    throw .malformed("not UTF-8")
+                    throw malformed("not UTF-8")
                 }
                 return text
             case UInt8(ascii: "\\"): content += try escaped()
-            case 0..<0x20: throw .malformed("control character")
+            case 0..<0x20: throw malformed("control character")
             default: content.append(byte)
             }
         }
-        throw .malformed("string without an end")
+        throw malformed("string without an end")
     }
 
     private mutating func escaped() throws(JSONError) -> [UInt8] {
-        guard let byte = next else { throw .malformed("escape without an end") }
+        guard let byte = next else { throw malformed("escape without an end") }
         position += 1
         switch byte {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return [byte]
@@ -117,7 +119,7 @@ private struct JSONParser {
         case UInt8(ascii: "r"): return [13]
         case UInt8(ascii: "t"): return [9]
         case UInt8(ascii: "u"): return try unicodeEscape()
-        default: throw .malformed("unknown escape")
+        default: throw malformed("unknown escape")
         }
     }
 
@@ -125,14 +127,14 @@ private struct JSONParser {
     private mutating func unicodeEscape() throws(JSONError) -> [UInt8] {
         var code = try hexDigits()
         if (0xD800..<0xDC00).contains(code) {
-            guard take("\\"), take("u") else { throw .malformed("half a surrogate pair") }
+            guard take("\\"), take("u") else { throw malformed("half a surrogate pair") }
             let low = try hexDigits()
-            guard (0xDC00..<0xE000).contains(low) else { throw .malformed("half a surrogate pair") }
+            guard (0xDC00..<0xE000).contains(low) else { throw malformed("half a surrogate pair") }
             code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
         }
         // A zero byte ends a text for C, and for what stores it.
         guard code != 0, let scalar = Unicode.Scalar(code) else {
-            throw .malformed("not a character")
+            throw malformed("not a character")
         }
         return Array(String(Character(scalar)).utf8)
     }
@@ -140,13 +142,13 @@ private struct JSONParser {
     private mutating func hexDigits() throws(JSONError) -> UInt32 {
         var value: UInt32 = 0
         for _ in 0..<4 {
-            guard let byte = next else { throw .malformed("escape without an end") }
+            guard let byte = next else { throw malformed("escape without an end") }
             position += 1
             switch byte {
             case 48...57: value = value << 4 | UInt32(byte - 48)
             case 65...70: value = value << 4 | UInt32(byte - 55)
             case 97...102: value = value << 4 | UInt32(byte - 87)
-            default: throw .malformed("not a hexadecimal digit")
+            default: throw malformed("not a hexadecimal digit")
             }
         }
         return value
@@ -157,12 +159,12 @@ private struct JSONParser {
         _ = take("-")
         let whole = position
         guard digits() > 0, bytes[whole] != 48 || position == whole + 1 else {
-            throw .malformed("not a value")
+            throw malformed("not a value")
         }
-        if take("."), digits() == 0 { throw .malformed("not a number") }
+        if take("."), digits() == 0 { throw malformed("not a number") }
         if take("e") || take("E") {
             if !take("+") { _ = take("-") }
-            if digits() == 0 { throw .malformed("not a number") }
+            if digits() == 0 { throw malformed("not a number") }
         }
         return String(decoding: bytes[start..<position], as: UTF8.self)
     }
@@ -177,7 +179,7 @@ private struct JSONParser {
         -> JSONValue
     {
         for byte in "\(text)".utf8 {
-            guard next == byte else { throw .malformed("not a value") }
+            guard next == byte else { throw malformed("not a value") }
             position += 1
         }
         return value

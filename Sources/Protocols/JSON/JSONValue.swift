@@ -1,4 +1,4 @@
-// JSON for what is signed: one text has one meaning, and one meaning one text.
+// JSON that is read strictly and written in one way: one text has one meaning, and one meaning one text.
 // SPDX-License-Identifier: Apache-2.0
 
 import Primitives

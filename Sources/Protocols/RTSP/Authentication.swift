@@ -111,15 +111,10 @@ enum DigestAlgorithm: String, Sendable {
 
     func hex(_ text: String) -> String {
         let bytes = Array(text.utf8)
-        let digest =
-            switch self {
-            case .md5: Array(Insecure.MD5.hash(data: bytes))
-            case .sha256: Array(SHA256.hash(data: bytes))
-            }
-        return digest.map { byte in
-            let digits = String(byte, radix: 16)
-            return digits.utf8.count == 1 ? "0" + digits : digits
-        }.joined()
+        return switch self {
+        case .md5: Array(Insecure.MD5.hash(data: bytes)).hex
+        case .sha256: Array(SHA256.hash(data: bytes)).hex
+        }
     }
 }
 

@@ -68,7 +68,7 @@ package struct IAMWebhook: Sendable {
     }
 
     private static func event(_ body: [UInt8]) throws(MarsadError) -> IAMEvent {
-        guard let members = (try? JSONValue(parsing: body))?.members,
+        guard let members = (try? JSONValue(parsingEvent: body))?.members,
             let id = members["event_id"]?.text, (1...128).contains(id.utf8.count),
             let kind = members["event_type"]?.text.flatMap({ IAMEvent.Kind(rawValue: $0) }),
             let data = members["data"]?.members

@@ -53,6 +53,9 @@ package enum Limits {
     static let headInterval = Duration.seconds(60)
     static let headRows: Int64 = 1000
     static let auditDetailCharacters = 2000
+    /// Of an event that comes in or is kept: how deep it is nested, and how many values it has.
+    static let eventDepth = 8
+    static let eventValues = 4096
 
     static let webhookTolerance = Duration.seconds(300)
     static let webhookBytes = 65_536

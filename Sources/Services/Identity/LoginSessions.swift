@@ -25,7 +25,7 @@ struct LoginSessions: Sendable {
 
     /// It has the entropy of a key, so one plain hash is enough.
     static func hash(_ token: Redacted<String>) -> String {
-        SHA256.hash(data: Array(token.reveal().utf8.prefix(256))).hex
+        Array(SHA256.hash(data: Array(token.reveal().utf8.prefix(256)))).hex
     }
 
     func begin(

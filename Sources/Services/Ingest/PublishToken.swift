@@ -15,7 +15,7 @@ package enum PublishToken {
 
     /// What is kept of a token. It has the entropy of a key, so one plain hash is enough.
     package static func hash(_ token: Redacted<String>) -> String {
-        SHA256.hash(data: Array(token.reveal().utf8)).hex
+        Array(SHA256.hash(data: Array(token.reveal().utf8))).hex
     }
 }
 

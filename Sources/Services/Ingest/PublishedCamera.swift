@@ -12,7 +12,6 @@ import RTSP
 
 /// Owns the feed of one published camera. Created, used and dropped on one event loop.
 final class PublishedCamera: AssignedCamera {
-    private static let nobody = "nobody publishes"
 
     private let camera: Camera
     private let feed: CameraFeed
@@ -44,7 +43,7 @@ final class PublishedCamera: AssignedCamera {
     }
 
     func start() {
-        status.update { $0.stream.lastFailure = CameraFailure(.unpublished, Self.nobody) }
+        status.update { $0.stream.lastFailure = CameraFailure(.unpublished, "nobody publishes") }
     }
 
     func stop() {
@@ -91,7 +90,7 @@ final class PublishedCamera: AssignedCamera {
     /// The publisher left.
     func end(at now: Instant) {
         reception = nil
-        interrupted(CameraFailure(.closed, Self.nobody), at: now)
+        interrupted(CameraFailure(.closed, "the publisher left"), at: now)
     }
 
     // MARK: Silence
@@ -110,7 +109,7 @@ final class PublishedCamera: AssignedCamera {
         let now = shared.world.now()
         let left = lastFrame + Limits.readTimeout - now
         guard left <= .zero else { return armTimer(left) }
-        interrupted(CameraFailure(.silent, Self.nobody), at: now)
+        interrupted(CameraFailure(.silent, "the publisher sends no picture"), at: now)
     }
 
     private func interrupted(_ failure: CameraFailure, at now: Instant) {

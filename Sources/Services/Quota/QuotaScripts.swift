@@ -20,13 +20,10 @@ enum QuotaScripts {
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         local function horizon(lease) return now + lease * 1.25 end
         local function count(key) return redis.call('ZCOUNT', key, '(' .. now, '+inf') end
-        -- Answers how many are left that have not ended.
         local function tidy(key, lease)
           local ended = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 100)
           if #ended > 0 then redis.call('ZREM', key, unpack(ended)) end
           redis.call('ZREMRANGEBYSCORE', key, '(' .. horizon(lease), '+inf')
-          if #ended < 100 then return redis.call('ZCARD', key) end
-          return count(key)
         end
         local function is_live(key, member)
           local ends = redis.call('ZSCORE', key, member)
@@ -70,8 +67,10 @@ enum QuotaScripts {
             local owner, source, seat = ARGV[1], ARGV[2], ARGV[3]
             local lease = tonumber(ARGV[6])
             local member = source .. '/' .. seat
-            local of_all, of_source = tidy(all, lease), tidy(seats, lease)
+            tidy(all, lease)
+            tidy(seats, lease)
             if ARGV[10] ~= '' then tidy(KEYS[5], lease) end
+            local of_source, of_all = count(seats), count(all)
             -- Whether a seat is missing when so many of the source and of all have given way.
             local function missing(given, given_of_all)
               local limit, total = tonumber(ARGV[7]), tonumber(ARGV[8])

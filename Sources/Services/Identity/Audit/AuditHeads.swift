@@ -46,7 +46,7 @@ package struct AuditHead: Sendable, Equatable {
     /// `nil` for a line that no program of ours wrote.
     init?(line: some StringProtocol) {
         guard line.utf8.count <= 1024,
-            let members = (try? JSONValue(parsing: Array(line.utf8)))?.members,
+            let members = (try? JSONValue(parsingEvent: Array(line.utf8)))?.members,
             let id = members["id"]?.integer, let hash = members["hash"]?.text,
             case .number(let at) = members["at"], let time = Int64(at),
             let previous = members["previous"]?.text, let signature = members["signature"]?.text
@@ -64,7 +64,7 @@ package struct AuditHead: Sendable, Equatable {
     }
 
     static func digest(of line: some StringProtocol) -> String {
-        SHA256.hash(data: Data(line.utf8)).hex
+        Array(SHA256.hash(data: Data(line.utf8))).hex
     }
 }
 
@@ -88,7 +88,7 @@ package struct AuditHeadFile: Sendable {
     }
 
     /// The public key in hexadecimal: what a verifier elsewhere is to trust.
-    package var publicKey: String { key.reveal().publicKey.rawRepresentation.hex }
+    package var publicKey: String { Array(key.reveal().publicKey.rawRepresentation).hex }
 
     /// Signs a head and appends it, durably. Blocks: for a thread of its own.
     @discardableResult

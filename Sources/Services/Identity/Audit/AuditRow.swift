@@ -76,14 +76,14 @@ package struct AuditRow: Sendable, Equatable {
             text.append(UInt8(ascii: ":"))
             text.append(contentsOf: field.utf8)
         }
-        return SHA256.hash(data: text).hex
+        return Array(SHA256.hash(data: text)).hex
     }
 
     var isIntact: Bool { hash == computedHash(id: id) }
 
     /// The members of `details`, for reports.
     package var detail: [String: String] {
-        guard let members = (try? JSONValue(parsing: Array(details.utf8)))?.members else {
+        guard let members = (try? JSONValue(parsingEvent: Array(details.utf8)))?.members else {
             return [:]
         }
         return members.compactMapValues(\.text)
