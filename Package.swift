@@ -206,7 +206,7 @@ let package = Package(
             "Live",
             [
                 "Live", "WebRTC", "RTP", "RTPFormats", "H26x", "Decoding", "Simulation", "Domain",
-                "Observability", "Primitives", nioCore, nioPosix,
+                "Observability", "Primitives", "CNetwork", nioCore, nioPosix,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         tests(

@@ -12,13 +12,16 @@
 #define UDP_SEGMENT 103
 #endif
 
-static int shared_socket(int family, int buffer_bytes) {
+static int share_port(int fd) {
+    int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 ? 0 : errno;
+}
+
+static int open_socket(int family, int buffer_bytes) {
     int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -errno;
-    int on = 1, off = 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 ||
-        (family == AF_INET6 &&
-         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0)) {
+    int off = 0;
+    if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
         int error = errno;
         close(fd);
         return -error;
@@ -29,6 +32,15 @@ static int shared_socket(int family, int buffer_bytes) {
     return fd;
 }
 
+// A port that is to be any free one must not be shared yet: the kernel would choose among those that
+// other programs share as well, and each would get some of the other's packets.
+static int bind_shared(int fd, const struct sockaddr *local, socklen_t size, int is_any_port) {
+    int error = is_any_port ? 0 : share_port(fd);
+    if (error == 0 && bind(fd, local, size) != 0) error = errno;
+    if (error == 0 && is_any_port) error = share_port(fd);
+    return error;
+}
+
 int marsad_udp_open(uint16_t port, int buffer_bytes, int *is_dual, uint16_t *bound) {
     union {
         struct sockaddr any;
@@ -36,7 +48,7 @@ int marsad_udp_open(uint16_t port, int buffer_bytes, int *is_dual, uint16_t *bou
         struct sockaddr_in6 v6;
     } local;
     int family = AF_INET6;
-    int fd = shared_socket(family, buffer_bytes);
+    int fd = open_socket(family, buffer_bytes);
     for (;;) {
         memset(&local, 0, sizeof local);
         local.any.sa_family = family;
@@ -45,7 +57,7 @@ int marsad_udp_open(uint16_t port, int buffer_bytes, int *is_dual, uint16_t *bou
             local.v6.sin6_port = htons(port);
         else
             local.v4.sin_port = htons(port);
-        int error = fd < 0 ? -fd : bind(fd, &local.any, size) == 0 ? 0 : errno;
+        int error = fd < 0 ? -fd : bind_shared(fd, &local.any, size, port == 0);
         if (error == 0) {
             getsockname(fd, &local.any, &size);
             *bound = ntohs(family == AF_INET6 ? local.v6.sin6_port : local.v4.sin_port);
@@ -55,7 +67,7 @@ int marsad_udp_open(uint16_t port, int buffer_bytes, int *is_dual, uint16_t *bou
         if (fd >= 0) close(fd);
         if (family == AF_INET || error == EADDRINUSE || error == EACCES) return -error;
         family = AF_INET;
-        fd = shared_socket(family, buffer_bytes);
+        fd = open_socket(family, buffer_bytes);
     }
 }
 
