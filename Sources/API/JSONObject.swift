@@ -58,19 +58,16 @@ package struct JSONObject {
         do throws(JSONError) {
             return try Value(parsing: bytes, depth: GatewaySettings.jsonDepth, count: count)
         } catch {
-            if error == .tooLarge { throw tooMany }
-            throw MarsadError(.invalidRequest, details: refusal(error))
-        }
-    }
-
-    private static func refusal(_ error: JSONError) -> [String: String] {
-        switch error {
-        case .tooLarge: ["reason": "too many values"]
-        case .tooDeep: ["reason": "nested deeper than \(GatewaySettings.jsonDepth)"]
-        case .duplicateName(let name):
-            ["key": "\(ShownName(name))", "reason": "the key is there twice"]
-        case .malformed(let reason, let place):
-            ["reason": "the body is not JSON: \(reason) at byte \(place)"]
+            let details =
+                switch error {
+                case .tooLarge: throw tooMany
+                case .tooDeep: ["reason": "nested deeper than \(GatewaySettings.jsonDepth)"]
+                case .duplicateName(let name):
+                    ["key": "\(ShownName(name))", "reason": "the key is there twice"]
+                case .malformed(let reason, let place):
+                    ["reason": "the body is not JSON: \(reason) at byte \(place)"]
+                }
+            throw MarsadError(.invalidRequest, details: details)
         }
     }
 

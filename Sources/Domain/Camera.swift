@@ -9,8 +9,7 @@ package struct CameraID: Hashable, Comparable, Sendable, CustomStringConvertible
 
     /// Accepts exactly the canonical lower-case UUID form, so that an id is safe in paths and labels.
     package init?(_ text: some StringProtocol) {
-        let text = String(text)
-        guard isCanonicalUUID(text) else { return nil }
+        guard let text = canonicalUUID(text) else { return nil }
         rawValue = text
     }
 

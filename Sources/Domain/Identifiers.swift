@@ -1,20 +1,17 @@
 // The one form of identifiers, and those of people and groups.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Whether a text is a lower-case UUID, the one form of identifiers: safe in paths, labels and SQL.
-func isCanonicalUUID(_ text: String) -> Bool {
-    guard text.utf8.count == 36 else { return false }
-    var place = 0
-    for byte in text.utf8 {
-        let isInPlace =
-            switch place {
-            case 8, 13, 18, 23: byte == UInt8(ascii: "-")
-            default: (48...57).contains(byte) || (97...102).contains(byte)
-            }
-        guard isInPlace else { return false }
-        place += 1
+/// A text that is a lower-case UUID, the one form of identifiers: safe in paths, labels and SQL.
+func canonicalUUID(_ text: some StringProtocol) -> String? {
+    let text = String(text)
+    guard text.utf8.count == 36 else { return nil }
+    let isCanonical = text.utf8.enumerated().allSatisfy { index, byte in
+        switch index {
+        case 8, 13, 18, 23: byte == UInt8(ascii: "-")
+        default: (48...57).contains(byte) || (97...102).contains(byte)
+        }
     }
-    return true
+    return isCanonical ? text : nil
 }
 
 /// A user's identity: a lower-case UUID string.
@@ -22,8 +19,7 @@ package struct UserID: Hashable, Comparable, Sendable, CustomStringConvertible {
     package let rawValue: String
 
     package init?(_ text: some StringProtocol) {
-        let text = String(text)
-        guard isCanonicalUUID(text) else { return nil }
+        guard let text = canonicalUUID(text) else { return nil }
         rawValue = text
     }
 
@@ -36,8 +32,7 @@ package struct GroupID: Hashable, Comparable, Sendable, CustomStringConvertible 
     package let rawValue: String
 
     package init?(_ text: some StringProtocol) {
-        let text = String(text)
-        guard isCanonicalUUID(text) else { return nil }
+        guard let text = canonicalUUID(text) else { return nil }
         rawValue = text
     }
 

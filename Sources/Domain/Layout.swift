@@ -8,8 +8,7 @@ package struct LayoutID: Hashable, Sendable, CustomStringConvertible {
     package let rawValue: String
 
     package init?(_ text: some StringProtocol) {
-        let text = String(text)
-        guard isCanonicalUUID(text) else { return nil }
+        guard let text = canonicalUUID(text) else { return nil }
         rawValue = text
     }
 

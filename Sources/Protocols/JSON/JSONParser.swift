@@ -6,9 +6,7 @@ extension JSONValue {
     /// - Parameters:
     ///   - depth: of arrays and objects in one another, at most.
     ///   - count: of values in all, at most.
-    package init(
-        parsing bytes: [UInt8], depth: Int, count: Int
-    ) throws(JSONError) {
+    package init(parsing bytes: [UInt8], depth: Int, count: Int) throws(JSONError) {
         var parser = JSONParser(bytes: bytes, maxDepth: depth, maxValues: count)
         self = try parser.document()
     }
@@ -20,12 +18,6 @@ private struct JSONParser {
     let maxValues: Int
     var position = 0
     var values = 0
-
-    init(bytes: [UInt8], maxDepth: Int, maxValues: Int) {
-        self.bytes = bytes
-        self.maxDepth = maxDepth
-        self.maxValues = maxValues
-    }
 
     private func malformed(_ reason: String) -> JSONError { .malformed(reason, at: position) }
 

@@ -12,7 +12,6 @@ import RTSP
 
 /// Owns the feed of one published camera. Created, used and dropped on one event loop.
 final class PublishedCamera: AssignedCamera {
-
     private let camera: Camera
     private let feed: CameraFeed
     private let status: CameraStatus

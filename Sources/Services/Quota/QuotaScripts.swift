@@ -19,12 +19,12 @@ enum QuotaScripts {
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         local function horizon(lease) return now + lease * 1.25 end
-        local function count(key) return redis.call('ZCOUNT', key, '(' .. now, '+inf') end
         local function tidy(key, lease)
           local ended = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 100)
           if #ended > 0 then redis.call('ZREM', key, unpack(ended)) end
           redis.call('ZREMRANGEBYSCORE', key, '(' .. horizon(lease), '+inf')
         end
+        local function count(key) return redis.call('ZCOUNT', key, '(' .. now, '+inf') end
         local function is_live(key, member)
           local ends = redis.call('ZSCORE', key, member)
           return ends and tonumber(ends) > now
