@@ -143,6 +143,7 @@ let package = Package(
                 "Identity", "Layouts", "Observability", "Outbound", "JSON", hummingbird, nioCore,
                 nioHTTP1, logging, crypto,
                 .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "NIOWebSocket", package: "swift-nio"),
                 nioSSL,
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),

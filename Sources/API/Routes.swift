@@ -159,7 +159,7 @@ package struct Routes: Sendable {
     }
 
     /// Answers requests to every route of this version, behind what each asks of its callers.
-    package func responder() -> RouteResponder {
+    func responder() -> Gateway {
         let limiter = RequestLimiter(
             world: services.world, settings: services.settings, registry: services.registry)
         let identity = services.identity
@@ -171,11 +171,10 @@ package struct Routes: Sendable {
             answers: IdempotentAnswers(world: services.world),
             refusals: RefusalLog(world: services.world, auditing: identity.auditing))
         let table = table()
-        let gateway = Gateway(
-            world: services.world, metrics: RequestMetrics(registry: services.registry),
-            logger: services.logger, settings: services.settings, limiter: limiter,
-            negotiations: table.negotiations)
-        return table.responder(admission, outermost: gateway)
+        return Gateway(
+            routes: table.responder(admission), world: services.world,
+            metrics: RequestMetrics(registry: services.registry), logger: services.logger,
+            settings: services.settings, limiter: limiter, negotiations: table.negotiations)
     }
 
     /// Ends what was opened with rights that have ended: sockets and tickets for them, live viewing and

@@ -124,6 +124,22 @@ extension WallTime: CustomStringConvertible {
     }
 }
 
+extension WallTime {
+    /// As HTTP writes a date (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    package var httpDate: String {
+        let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
+        let months = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ]
+        let civil = CivilTime(self)
+        let days = CivilTime.daysSinceEpoch(year: civil.year, month: civil.month, day: civil.day)
+        let day =
+            "\(weekdays[(days % 7 + 7) % 7]), \(padded(civil.day, 2)) \(months[civil.month - 1])"
+        let time = [civil.hour, civil.minute, civil.second].map { padded($0, 2) }
+        return "\(day) \(padded(civil.year, 4)) \(time.joined(separator: ":")) GMT"
+    }
+}
+
 /// A number with leading zeros.
 package func padded(_ value: Int, _ width: Int) -> String {
     var text: [UInt8] = []

@@ -5,7 +5,6 @@ import API
 import Database
 import Domain
 import Foundation
-import Hummingbird
 import Identity
 import Ingest
 import Layouts
@@ -270,11 +269,11 @@ struct Installation: Service {
             registry: registry)
     }
 
-    /// The HTTP server over this installation's parts.
-    func application(
+    /// This installation and the HTTP server over its parts, in the order in which they are started.
+    func services(
         host: String, port: Int, settings: GatewaySettings,
         onReady: @escaping @Sendable (Int) async -> Void
-    ) -> some ApplicationProtocol {
+    ) -> [any Service] {
         let hls = LiveHLS(node: node, catalog: catalog, world: world)
         let services = APIServices(
             world: world, cameras: folder.cameras,
@@ -293,13 +292,9 @@ struct Installation: Service {
         var service = self
         service.camerasChanged = { await routes.reviewRights(on: $0) }
         service.followRights = { await routes.followRights() }
-        var application = Application(
-            responder: routes.responder(), server: routes.server(certificate),
-            configuration: .init(address: .hostname(host, port: port), serverName: nil),
-            onServerRunning: { channel in await onReady(channel.localAddress?.port ?? port) },
-            eventLoopGroupProvider: .shared(ConnectionLoops.shared), logger: logger)
-        application.addServices(service)
-        return application
+        let server = routes.server(
+            host: host, port: port, certificate: certificate, onReady: onReady)
+        return [service, server]
     }
 
     /// Takes the cameras, adopts what a crash left beside them, and drains when asked to stop.

@@ -6,12 +6,13 @@ import Database
 import Domain
 import Foundation
 import Glibc
-import Hummingbird
 import Live
 import Logging
 import NIOCore
 import Observability
 import Primitives
+import ServiceLifecycle
+import UnixSignals
 
 /// The flags that every command with a data folder takes.
 struct FolderOptions: ParsableArguments {
@@ -140,7 +141,7 @@ func runServer(
         ? try await DemoAccounts.make(by: people.identity, in: folder.path, world: world)
         : demonstration.map { _ in [] }
     let host = configuration.text("http.host")
-    let application = installation.application(
+    let services = installation.services(
         host: host, port: configuration.number("http.port"),
         settings: configuration.gatewaySettings
     ) { port in
@@ -152,7 +153,9 @@ func runServer(
     }
     defer { sink.flush() }
     do {
-        try await application.runService()
+        try await ServiceGroup(
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger
+        ).run()
     } catch let error as IOError where error.errnoCode == EADDRINUSE {
         throw ConfigurationError(
             description: "http.port is \(configuration.text("http.port")); allowed: a free port")

@@ -80,7 +80,8 @@ private func at(_ milliseconds: Int64) -> Instant {
         from peer: String, _ forwarded: String?, trusting: [String]
     ) throws -> String {
         ClientAddress(
-            peer: try SocketAddress(ipAddress: peer, port: 1), forwarded: forwarded,
+            peer: ClientAddress(try SocketAddress(ipAddress: peer, port: 1)),
+            forwarded: forwarded,
             trusting: trusting.compactMap { AddressBlock($0) }
         ).text
     }

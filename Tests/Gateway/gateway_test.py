@@ -306,6 +306,66 @@ def check_requests(server, check):
     check([three.answer()[0] for _ in range(3)] == [200] * 3, "three pipelined requests are answered")
 
 
+def check_connections(server, check):
+    """One request after another, however they and their bodies arrive."""
+    host = f"Host: 127.0.0.1:{server.port}\r\n"
+    get = f"GET /health HTTP/1.1\r\n{host}\r\n"
+    post = f"POST /api/v1/stream/reserve HTTP/1.1\r\n{host}Content-Type: application/json\r\n"
+    body = json.dumps({"camera_id": server.camera})
+    connection = Connection(server)
+    connection.send(f"{post}Transfer-Encoding: chunked\r\n\r\n")
+    for part in [body[:10], body[10:]]:
+        connection.send(f"{len(part):x}\r\n{part}\r\n")
+    connection.send("0\r\n\r\n" + get)
+    check([connection.answer()[0] for _ in range(2)] == [201, 200],
+          "a body in chunks is taken, and the request behind it answered")
+    padded = body + " " * 40_000
+    connection.send(f"{post}Content-Length: {len(padded)}\r\n\r\n{padded}{get}")
+    check([connection.answer()[0] for _ in range(2)] == [201, 200], "so is one of 40 KB")
+    for byte in f"{post}Content-Length: {len(body)}\r\n\r\n{body}{get}".encode():
+        connection.send(bytes([byte]))
+    check([connection.answer()[0] for _ in range(2)] == [201, 200], "or one byte by byte")
+    connection.send(f"{post}Content-Length: 1000000\r\n\r\n")
+    connection.send(" " * 100_000)
+    status, _, answer = connection.answer()
+    check((status, error_code(answer)) == (413, "PAYLOAD_TOO_LARGE"),
+          "a body that is too large is refused before it has arrived", f"{status}")
+    connection.send(" " * 900_000 + get)
+    check(connection.answer()[0] == 200, "and the request behind it is answered")
+    many = Connection(server).send(get * 1000)
+    check([many.answer()[0] for _ in range(1000)] == [200] * 1000,
+          "a thousand pipelined requests are answered")
+    broken = Connection(server).send(get + "nonsense\r\n\r\n")
+    check([broken.answer()[0] for _ in range(2)] == [200, 400] and broken.is_closed(),
+          "what is sent before nonsense is answered before it is refused")
+    half = Connection(server).send(get * 2)
+    half.socket.shutdown(socket.SHUT_WR)
+    check([half.answer()[0] for _ in range(2)] == [200, 200] and half.is_closed(),
+          "who says that he sends no more is answered")
+    cut = Connection(server).send(f"{post}Content-Length: 100\r\n\r\n{{")
+    cut.socket.shutdown(socket.SHUT_WR)
+    check(cut.answer()[0] == 400 and cut.is_closed(), "half a body is no body")
+    last = Connection(server)
+    status, headers, _ = last.request("GET", "/health", {"Connection": "close"})
+    check((status, headers.get("connection")) == (200, "close") and last.is_closed(),
+          "a connection ends where its client wants it")
+    old = Connection(server).send("GET /openapi.json HTTP/1.0\r\n\r\n")
+    status, headers, answer = old.answer()
+    check(status == 200 and "transfer-encoding" not in headers and json.loads(answer)
+          and old.is_closed(), "HTTP/1.0 is answered, and the connection ends")
+    slow = Connection(server, receive_bytes=4096)
+    slow.send(f"GET /openapi.json HTTP/1.1\r\n{host}\r\n" * 30)
+    time.sleep(0.5)
+    check(all(json.loads(slow.answer()[2]) for _ in range(30)),
+          "who reads late is sent everything")
+    head = Connection(server)
+    status, headers, _ = head.request("HEAD", "/health")
+    check(status == 200 and int(headers["content-length"]) > 0 and "date" in headers
+          and head.request("GET", "/health")[0] == 200, "HEAD has no body")
+    check(Connection(server).request("GET", f"http://127.0.0.1:{server.port}/health")[0] == 200,
+          "the absolute form of an address is understood")
+
+
 def check_keys(server, check):
     def post(key, body):
         return Connection(server).request(
@@ -475,6 +535,9 @@ def check_limits(marsad, folder, check):
               "the others hear 429 and when to come back")
         status, _, _ = client.request("GET", "/version", {"X-Forwarded-For": "203.0.113.8"})
         check(status == 200, "another client of the proxy is not in its way")
+        lost = [client.request("GET", f"/nothing/{i}", {"X-Forwarded-For": "203.0.113.11"})[0]
+                for i in range(40)]
+        check(404 in lost and 429 in lost, "addresses where nothing is are counted", str(lost))
         status, _, body = client.request("GET", "/metrics", {"X-Forwarded-For": "203.0.113.9"})
         check((status, error_code(body)) == (403, "IP_NOT_ALLOWED"), "metrics are not for everybody")
         status, _, body = client.request("GET", "/metrics", {"X-Forwarded-For": "10.1.2.3"})
@@ -513,8 +576,8 @@ def main():
                         "limits.address_per_second=1000000", "http.cors_origins=https://wall.example",
                         "http.allowed_hosts=wall.example")
         try:
-            for part in [check_headers, check_sharing, check_requests, check_keys, check_upgrades,
-                         check_messages, check_slow]:
+            for part in [check_headers, check_sharing, check_requests, check_connections,
+                         check_keys, check_upgrades, check_messages, check_slow]:
                 part(server, check)
             open_socket = Connection(server)
             open_socket.upgrade()

@@ -5,6 +5,16 @@ import Primitives
 import Testing
 
 @Suite struct WallTimeTests {
+    @Test(
+        "dates print as HTTP writes them",
+        arguments: [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+        ] as [(Int64, String)])
+    func httpDates(second: Int64, text: String) {
+        #expect(WallTime(microseconds: second * 1_000_000).httpDate == text)
+    }
+
     @Test("known moments print as the calendar says")
     func known() {
         #expect(WallTime(microseconds: 0).description == "1970-01-01T00:00:00.000000Z")

@@ -17,8 +17,8 @@ package struct ClientAddress: Sendable, Hashable {
     /// - Parameters:
     ///   - forwarded: all X-Forwarded-For fields, joined by commas. Each proxy adds who called it at
     ///     the right; what a client wrote itself stands at the left and is believed by nobody.
-    package init(peer: SocketAddress?, forwarded: String?, trusting proxies: [AddressBlock]) {
-        var address = ClientAddress(peer)
+    package init(peer: ClientAddress, forwarded: String?, trusting proxies: [AddressBlock]) {
+        var address = peer
         var hops = forwarded?.split(separator: ",", omittingEmptySubsequences: false)[...] ?? []
         while let hop = hops.popLast(), proxies.contains(where: address.isIn),
             let next = Self.parse(hop)

@@ -15,13 +15,20 @@ package struct MarsadRequestContext: RequestContext {
     package var coreContext: CoreRequestContextStorage
     let channel: any Channel
     var requestID = ""
-    var address = ClientAddress(nil)
+    /// The client's, as far as the connection's peer may speak for others.
+    var address: ClientAddress
     /// Who asks; somebody without any right on routes that do not ask for a caller.
     package internal(set) var caller = Caller.unknown
 
-    package init(source: ApplicationRequestContextSource) {
-        coreContext = .init(source: source)
-        channel = source.channel
+    init(on channel: any Channel, from peer: ClientAddress, _ logger: Logger) {
+        coreContext = .init(source: Source(channel: channel, logger: logger))
+        self.channel = channel
+        address = peer
+    }
+
+    package init(source: Source) {
+        self.init(
+            on: source.channel, from: ClientAddress(source.channel.remoteAddress), source.logger)
     }
 
     /// For back-off and for the audit log.
@@ -54,11 +61,13 @@ extension HTTPFields {
     }
 }
 
-/// The outermost middleware.
-struct Gateway: RouterMiddleware {
-    typealias Context = MarsadRequestContext
+/// Stands before the routes.
+package struct Gateway: HTTPResponder {
+    package typealias Context = MarsadRequestContext
 
+    let routes: RouteResponder
     let world: World
+    let dates = DateText()
     let metrics: RequestMetrics
     let logger: Logger
     let settings: GatewaySettings
@@ -66,15 +75,13 @@ struct Gateway: RouterMiddleware {
     /// The routes of WHEP and WHIP, whose answers any origin may read.
     let negotiations: Set<String>
 
-    func handle(
-        _ request: Request, context: Context,
-        next: @concurrent (Request, Context) async throws -> Response
-    ) async throws -> Response {
+    package func respond(to request: Request, context: Context) async throws -> Response {
         let begun = world.now()
+        let request = request.ofKnownMethod
         var context = context
         context.requestID = requestID(request)
         context.address = ClientAddress(
-            peer: context.channel.remoteAddress, forwarded: request.headers[.forwardedFor],
+            peer: context.address, forwarded: request.headers[.forwardedFor],
             trusting: settings.trustedProxies)
         let sharing = OriginSharing(request, settings.corsOrigins)
         var response: Response
@@ -83,7 +90,7 @@ struct Gateway: RouterMiddleware {
             if let preflight = sharing.preflight(request) {
                 response = preflight
             } else {
-                response = try await next(request, context)
+                response = try await routes.respond(to: request, context: context)
             }
         } catch {
             response = try errorResponse(error, context)
@@ -95,6 +102,7 @@ struct Gateway: RouterMiddleware {
             sharing.apply(to: &response.headers)
         }
         response.headers[.requestID] = context.requestID
+        response.headers[.date] = dates.text(of: world.wallTime())
         SecurityHeaders.apply(to: &response.headers, isSecure: settings.isSecure)
         observe(request, response, context, took: world.now() - begun)
         return response
@@ -150,16 +158,6 @@ struct Gateway: RouterMiddleware {
     private func marsadError(_ error: any Error, _ context: Context) -> MarsadError {
         if let known = error as? MarsadError { return known }
         if error is HTTPParserError { return MarsadError(.invalidRequest) }
-        if let http = error as? any HTTPResponseError {
-            switch http.status.code {
-            case 404: return MarsadError(.notFound)
-            case 405: return MarsadError(.methodNotAllowed)
-            case 413: return MarsadError(.payloadTooLarge)
-            case 415: return MarsadError(.unsupportedMediaType)
-            case 400..<500: return MarsadError(.invalidRequest)
-            default: break
-            }
-        }
         logger.error(
             "request failed",
             metadata: [

@@ -50,17 +50,24 @@ package final class RouteTable {
     }
 
     /// Lets requests to these routes by way of `admission`, and through nothing else.
-    func responder(_ admission: Admission, outermost gateway: Gateway) -> RouteResponder {
+    func responder(_ admission: Admission) -> RouteResponder {
         let router = Router(
             context: MarsadRequestContext.self, options: .autoGenerateHeadEndpoints)
-        router.middlewares.add(gateway)
+        var places: [String: [RouteResponder.Place]] = [:]
         for route in routes {
-            router.on(RouterPath(route.path), method: route.method) { request, context in
-                try await admission.serve(route, request, context)
+            let handler: RouteHandler = { request, context in
+                do {
+                    return try await admission.serve(route, request, context)
+                } catch let error as any HTTPResponseError {
+                    throw MarsadError(error)
+                }
             }
+            router.on(RouterPath(route.path), method: route.method, use: handler)
+            guard !route.path.contains("{") else { continue }
+            places[route.path, default: []].append(.init(method: route.method, handler: handler))
         }
         refuseOtherMethods(router)
-        return RouteResponder(router: router.buildResponder())
+        return RouteResponder(router: router.buildResponder(), places: places)
     }
 
     /// A known address with a method it does not take: 405 with what it takes (RFC 9110 §15.5.6).

@@ -24,8 +24,7 @@ final class ConnectionCount: Sendable {
     }
 
     /// Counts a connection until it closes; false where it is one too many.
-    func admit(_ channel: any Channel) -> Bool {
-        let address = ClientAddress(channel.remoteAddress)
+    func admit(_ channel: any Channel, from address: ClientAddress) -> Bool {
         // A proxy's connections are those of all its clients.
         let isProxy = settings.trustedProxies.contains(where: address.isIn)
         let network = address.network

@@ -1,0 +1,44 @@
+// When a connection has kept us waiting for too long.
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOCore
+
+/// One deadline that moves with each request. A timer that comes too early is set again, instead of each
+/// request setting one. Used on its event loop only.
+final class ConnectionDeadline {
+    private let loop: any EventLoop
+    private let onPassed: () -> Void
+    private var deadline: NIODeadline?
+    private var timer: (due: NIODeadline, task: Scheduled<Void>)?
+
+    init(on loop: any EventLoop, onPassed: @escaping () -> Void) {
+        self.loop = loop
+        self.onPassed = onPassed
+    }
+
+    func set(after time: Duration) {
+        let deadline = loop.now + TimeAmount(time)
+        self.deadline = deadline
+        if let timer, timer.due <= deadline { return }
+        look(at: deadline)
+    }
+
+    func clear() { deadline = nil }
+
+    func cancel() {
+        deadline = nil
+        timer?.task.cancel()
+        timer = nil
+    }
+
+    private func look(at due: NIODeadline) {
+        timer?.task.cancel()
+        let task = loop.assumeIsolated().scheduleTask(deadline: due) { [self] in
+            timer = nil
+            guard let deadline else { return }
+            guard deadline <= due else { return look(at: deadline) }
+            onPassed()
+        }
+        timer = (due, task)
+    }
+}
