@@ -66,7 +66,7 @@ let package = Package(
         floor("Protocols", "JOSE", ["JSON"]),
         .systemLibrary(name: "COpenSSL", path: "Sources/CSystem/COpenSSL"),
         floor("Protocols", "WebRTC", ["Primitives", "RTP", "SDP", "COpenSSL", nioCore]),
-        floor("Protocols", "RESP", [nioCore]),
+        floor("Protocols", "RESP", ["Primitives", nioCore]),
         .systemLibrary(name: "CArgon2", path: "Sources/CSystem/CArgon2"),
         .systemLibrary(
             name: "CPQ", path: "Sources/CSystem/CPQ", pkgConfig: "libpq",

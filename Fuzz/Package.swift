@@ -43,7 +43,7 @@ let package = Package(
         instrumented("JSON", ["Primitives"]),
         instrumented("JOSE", ["JSON"]),
         instrumented("MP4", ["Primitives", "H26x", nioCore]),
-        instrumented("RESP", [nioCore]),
+        instrumented("RESP", ["Primitives", nioCore]),
         instrumented("CSV"),
         .executableTarget(
             name: "MarsadFuzz",

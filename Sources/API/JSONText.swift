@@ -27,9 +27,9 @@ package struct JSONText {
         bytes.appendJSONString(value)
     }
 
-    package mutating func member(_ name: StaticString, _ value: some BinaryInteger) {
+    package mutating func member(_ name: StaticString, _ value: Int) {
         begin(name)
-        bytes.append(contentsOf: String(value).utf8)
+        bytes.append(decimal: Int(value))
     }
 
     package mutating func member(_ name: StaticString, _ write: (inout JSONText) -> Void) {
@@ -63,6 +63,7 @@ package struct JSONText {
         isFirst = false
         bytes.append(UInt8(ascii: "\""))
         name.withUTF8Buffer { bytes.append(contentsOf: $0) }
-        bytes.append(contentsOf: "\":".utf8)
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(UInt8(ascii: ":"))
     }
 }

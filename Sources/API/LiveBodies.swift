@@ -43,7 +43,7 @@ enum ReservationBody {
             body.member("expires_at", reservation.expiresAt.description)
             body.member(
                 "heartbeat_interval_seconds",
-                StreamReservations.heartbeatInterval.components.seconds)
+                Int(StreamReservations.heartbeatInterval.components.seconds))
             body.member("current_usage", reservation.usage.current)
             if let limit = reservation.usage.limit { body.member("limit", limit) }
             body.member("transport") { transport in
@@ -67,7 +67,7 @@ enum HeartbeatBody {
         JSONText.object { body in
             body.member("reservation_id", reservation.id)
             body.member("expires_at", reservation.expiresAt.description)
-            body.member("ttl_seconds", left.components.seconds)
+            body.member("ttl_seconds", Int(left.components.seconds))
         }
     }
 }

@@ -3,13 +3,16 @@
 
 /// A text that is a lower-case UUID, the one form of identifiers: safe in paths, labels and SQL.
 func canonicalUUID(_ text: some StringProtocol) -> String? {
-    let text = String(text)
-    guard text.utf8.count == 36 else { return nil }
-    let isCanonical = text.utf8.enumerated().allSatisfy { index, byte in
-        switch index {
-        case 8, 13, 18, 23: byte == UInt8(ascii: "-")
-        default: (48...57).contains(byte) || (97...102).contains(byte)
-        }
+    var text = String(text)
+    let isCanonical = text.withUTF8 { bytes in
+        bytes.count == 36
+            && bytes.indices.allSatisfy { index in
+                switch index {
+                case 8, 13, 18, 23: bytes[index] == UInt8(ascii: "-")
+                default:
+                    (48...57).contains(bytes[index]) || (97...102).contains(bytes[index])
+                }
+            }
     }
     return isCanonical ? text : nil
 }

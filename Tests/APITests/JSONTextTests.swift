@@ -17,7 +17,7 @@ import Testing
         let written = JSONText.object { body in
             body.member("empty") { _ in }
             body.member("nothing", of: [String]()) { $0.member("x", $1) }
-            body.member("count", Int64.min)
+            body.member("count", Int.min)
             body.member("inner") { inner in
                 inner.member("a", "b")
                 inner.member("c", 1)

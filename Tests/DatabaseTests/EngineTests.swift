@@ -270,6 +270,24 @@ func isUnavailable(_ error: any Error) -> Bool {
         }
     }
 
+    @Test("refuses a statement with fewer values than it has places")
+    func places() async throws {
+        try await withTable { engine in
+            let insert = "INSERT INTO t (id, n) VALUES (?, ?)"
+            for values in [[.text("a")], []] as [[DatabaseValue]] {
+                await #expect(throws: DatabaseError.self) {
+                    try await engine.execute(Statement(insert, values))
+                }
+            }
+            try await engine.execute(Statement(insert, [.text("a"), .integer(1)]))
+            let found = Statement("SELECT n FROM t WHERE id = ?", [.text("a")])
+            #expect(try await engine.query(found).first?.integer("n") == 1)
+            await #expect(throws: DatabaseError.self) {
+                try await engine.query(Statement(found.sql))
+            }
+        }
+    }
+
     @Test("an error spoils nothing that is under way beside it")
     func neighbours() async throws {
         try await withTable { engine in

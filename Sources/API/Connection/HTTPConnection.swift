@@ -76,7 +76,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     init(_ services: ConnectionServices, on channel: any Channel) {
         self.services = services
         self.channel = channel
-        executor = LoopExecutor(loop: channel.eventLoop)
+        executor = ConnectionLoops.executor(on: channel.eventLoop)
         peer = ClientAddress(channel.remoteAddress)
         deadline = ConnectionDeadline(on: channel.eventLoop) { channel.close(promise: nil) }
     }

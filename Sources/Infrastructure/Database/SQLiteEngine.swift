@@ -87,14 +87,12 @@ package struct SQLiteEngine: DatabaseEngine {
         let prepared = try database.cachedStatement(sql: statement.sql)
         let changesBefore = database.totalChangesCount
         let columns = Row.Columns(prepared.columnNames)
-        // As existentials: GRDB reads a sequence of one type by a key path, at ten times the cost.
-        let arguments = StatementArguments(
-            statement.values.map { argument($0) as (any DatabaseValueConvertible)? })
+        try bind(statement.values, to: prepared)
         var rows: [Row] = []
         if columns.names.isEmpty {
-            try prepared.execute(arguments: arguments)
+            try prepared.execute()
         } else {
-            let cursor = try GRDB.Row.fetchCursor(prepared, arguments: arguments)
+            let cursor = try GRDB.Row.fetchCursor(prepared)
             while let row = try cursor.next() {
                 rows.append(Row(columns: columns, values: row.databaseValues.map(value)))
             }
@@ -108,13 +106,32 @@ package struct SQLiteEngine: DatabaseEngine {
         return outcome
     }
 
-    private static func argument(_ value: DatabaseValue) -> GRDB.DatabaseValue {
+    /// Straight into SQLite's statement: a list of arguments costs GRDB as much as the insert of a row.
+    private static func bind(_ values: [DatabaseValue], to prepared: GRDB.Statement) throws {
+        prepared.setUncheckedArguments([])
+        var place: CInt = 1
+        for value in values {
+            let code = bind(value, to: prepared.sqliteStatement, at: place)
+            guard code == ResultCode.SQLITE_OK.rawValue else {
+                throw GRDB.DatabaseError(resultCode: ResultCode(rawValue: code))
+            }
+            place += 1
+        }
+        // There is no place behind the last: where a null can be put, a value was forgotten.
+        guard GRDB.DatabaseValue.null.bind(to: prepared.sqliteStatement, at: place) != 0 else {
+            throw GRDB.DatabaseError(resultCode: .SQLITE_RANGE, message: "too few values")
+        }
+    }
+
+    private static func bind(
+        _ value: DatabaseValue, to statement: SQLiteStatement, at place: CInt
+    ) -> CInt {
         switch value {
-        case .null: .null
-        case .integer(let number): number.databaseValue
-        case .real(let number): number.databaseValue
-        case .text(let text): text.databaseValue
-        case .blob(let bytes): Data(bytes).databaseValue
+        case .null: GRDB.DatabaseValue.null.bind(to: statement, at: place)
+        case .integer(let number): number.bind(to: statement, at: place)
+        case .real(let number): number.bind(to: statement, at: place)
+        case .text(let text): text.bind(to: statement, at: place)
+        case .blob(let bytes): Data(bytes).bind(to: statement, at: place)
         }
     }
 

@@ -72,8 +72,15 @@ package final class ValkeyClient: Sendable {
     package func command(
         _ arguments: [String], key: String? = nil
     ) async throws(ValkeyError) -> RESPValue {
+        var bytes = ByteBuffer()
+        bytes.writeCommand(arguments)
+        return try await send(bytes, key)
+    }
+
+    private func send(_ command: ByteBuffer, _ key: String?) async throws(ValkeyError) -> RESPValue
+    {
         guard breaker.withLock({ $0.isClosed }) else { throw .circuitOpen }
-        let result = await submit(arguments, key.map(HashSlot.init(key:)))
+        let result = await submit(command, key.map(HashSlot.init(key:)))
         switch result {
         case .success(.failure(let failure)):
             settle(nil)
@@ -91,11 +98,15 @@ package final class ValkeyClient: Sendable {
     package func run(
         _ script: ValkeyScript, keys: [String], arguments: [String]
     ) async throws(ValkeyError) -> RESPValue {
-        let tail = [String(keys.count)] + keys + arguments
+        func calling(_ name: String, _ script: String) -> ByteBuffer {
+            var bytes = ByteBuffer()
+            bytes.writeCommand([name, script, String(keys.count)], keys, arguments)
+            return bytes
+        }
         do throws(ValkeyError) {
-            return try await command(["EVALSHA", script.digest] + tail, key: keys.first)
+            return try await send(calling("EVALSHA", script.digest), keys.first)
         } catch .refused(code: "NOSCRIPT") {
-            return try await command(["EVAL", script.body] + tail, key: keys.first)
+            return try await send(calling("EVAL", script.body), keys.first)
         }
     }
 
@@ -106,10 +117,8 @@ package final class ValkeyClient: Sendable {
     }
 
     private func submit(
-        _ arguments: [String], _ slot: HashSlot?
+        _ bytes: ByteBuffer, _ slot: HashSlot?
     ) async -> Result<RESPValue, ValkeyError> {
-        var bytes = ByteBuffer()
-        bytes.writeCommand(arguments)
         let deadline = NIODeadline.now() + timeout
         return await withCheckedContinuation { continuation in
             let submission = Submission(

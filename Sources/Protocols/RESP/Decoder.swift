@@ -239,19 +239,22 @@ package struct RESPDecoder: Sendable {
     }
 
     private static func integer(_ line: ByteBuffer) throws(RESPError) -> Int64 {
-        let view = line.readableBytesView
-        let isNegative = view.first == UInt8(ascii: "-")
-        let digits = view.dropFirst(isNegative || view.first == UInt8(ascii: "+") ? 1 : 0)
-        guard !digits.isEmpty else { throw .invalidNumber }
-        var number: Int64 = 0
-        for byte in digits {
-            guard (48...57).contains(byte) else { throw .invalidNumber }
-            let (tens, overflow) = number.multipliedReportingOverflow(by: 10)
-            let digit = Int64(byte - 48)
-            let (sum, carried) = tens.addingReportingOverflow(isNegative ? -digit : digit)
-            guard !overflow, !carried else { throw .invalidNumber }
-            number = sum
+        let number: Int64? = line.withUnsafeReadableBytes { bytes in
+            let isNegative = bytes.first == UInt8(ascii: "-")
+            let digits = bytes.dropFirst(isNegative || bytes.first == UInt8(ascii: "+") ? 1 : 0)
+            guard !digits.isEmpty else { return nil }
+            var number: Int64 = 0
+            for byte in digits {
+                guard (48...57).contains(byte) else { return nil }
+                let (tens, overflow) = number.multipliedReportingOverflow(by: 10)
+                let digit = Int64(byte - 48)
+                let (sum, carried) = tens.addingReportingOverflow(isNegative ? -digit : digit)
+                guard !overflow, !carried else { return nil }
+                number = sum
+            }
+            return number
         }
+        guard let number else { throw .invalidNumber }
         return number
     }
 }

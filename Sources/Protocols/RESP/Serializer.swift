@@ -2,23 +2,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import NIOCore
+import Primitives
 
 extension ByteBuffer {
     /// Writes a command: an array of bulk strings, the only form that servers take.
-    package mutating func writeCommand(_ arguments: [String]) {
+    /// - Parameter parts: its words, one list after another.
+    package mutating func writeCommand(_ parts: [String]...) {
         // In an array first: a buffer asks for its room and its owner with each of so many small writes.
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(arguments.reduce(16) { $0 + $1.utf8.count + 16 })
+        bytes.reserveCapacity(1024)
         func writeHead(_ type: Unicode.Scalar, _ count: Int) {
             bytes.append(UInt8(ascii: type))
-            bytes.append(contentsOf: String(count).utf8)
-            bytes.append(contentsOf: "\r\n".utf8)
+            bytes.append(decimal: count)
+            bytes.append(0x0D)
+            bytes.append(0x0A)
         }
-        writeHead("*", arguments.count)
-        for argument in arguments {
-            writeHead("$", argument.utf8.count)
-            bytes.append(contentsOf: argument.utf8)
-            bytes.append(contentsOf: "\r\n".utf8)
+        writeHead("*", parts.reduce(0) { $0 + $1.count })
+        for arguments in parts {
+            for argument in arguments {
+                writeHead("$", argument.utf8.count)
+                bytes.append(utf8: argument)
+                bytes.append(0x0D)
+                bytes.append(0x0A)
+            }
         }
         writeBytes(bytes)
     }

@@ -18,18 +18,27 @@ enum QuotaScripts {
     private static let prelude = """
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        -- Lua writes a number out wherever it meets a text or a command: times that are used twice are texts.
+        local function text(number) return string.format('%.0f', number) end
+        local now_on = '(' .. text(now)
         local function horizon(lease) return now + lease * 1.25 end
+        -- How many of a set are live, and only they when it is done: a hundred ended ones leave at a time.
         local function tidy(key, lease)
-          local ended = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, 100)
-          if #ended > 0 then redis.call('ZREM', key, unpack(ended)) end
-          redis.call('ZREMRANGEBYSCORE', key, '(' .. horizon(lease), '+inf')
+          local last = text(horizon(lease))
+          local live = redis.call('ZCOUNT', key, now_on, last)
+          if redis.call('ZCARD', key) ~= live then
+            local ended = redis.call('ZRANGEBYSCORE', key, '-inf', text(now), 'LIMIT', 0, 100)
+            if #ended > 0 then redis.call('ZREM', key, unpack(ended)) end
+            redis.call('ZREMRANGEBYSCORE', key, '(' .. last, '+inf')
+          end
+          return live
         end
-        local function count(key) return redis.call('ZCOUNT', key, '(' .. now, '+inf') end
         local function is_live(key, member)
           local ends = redis.call('ZSCORE', key, member)
           return ends and tonumber(ends) > now
         end
-        local function settle(all, seats, holds, member, seat, lease)
+        -- When the last hold of a seat ends; those that have ended leave.
+        local function latest_end(holds, lease)
           local latest = 0
           local fields = redis.call('HGETALL', holds)
           for i = 1, #fields, 2 do
@@ -40,20 +49,26 @@ enum QuotaScripts {
               latest = math.max(latest, ends)
             end
           end
+          return latest
+        end
+        local function settle(all, seats, holds, member, seat, lease, latest)
           if latest <= now then
             redis.call('ZREM', all, member)
             redis.call('ZREM', seats, seat)
             return
           end
-          redis.call('ZADD', all, latest, member)
-          redis.call('ZADD', seats, latest, seat)
-          redis.call('PEXPIRE', holds, lease)
-          redis.call('PEXPIRE', seats, lease)
-          redis.call('PEXPIRE', all, lease)
+          local ends, lasting = text(latest), text(lease)
+          redis.call('ZADD', all, ends, member)
+          redis.call('ZADD', seats, ends, seat)
+          redis.call('PEXPIRE', holds, lasting)
+          redis.call('PEXPIRE', seats, lasting)
+          redis.call('PEXPIRE', all, lasting)
         end
-        local function hold(holds, owner, priority, idle, lease)
-          redis.call('HSET', holds, owner,
-            string.format('%.0f %d %.0f', now + lease, priority, now - idle))
+        local function hold(all, seats, holds, member, seat, owner, priority, idle, lease)
+          local ends = now + lease
+          redis.call('HSET', holds, owner, text(ends) .. ' ' .. priority .. ' ' .. text(now - idle))
+          if redis.call('HLEN', holds) > 1 then ends = latest_end(holds, lease) end
+          settle(all, seats, holds, member, seat, lease, ends)
         end
 
         """
@@ -67,10 +82,8 @@ enum QuotaScripts {
             local owner, source, seat = ARGV[1], ARGV[2], ARGV[3]
             local lease = tonumber(ARGV[6])
             local member = source .. '/' .. seat
-            tidy(all, lease)
-            tidy(seats, lease)
+            local of_source, of_all = tidy(seats, lease), tidy(all, lease)
             if ARGV[10] ~= '' then tidy(KEYS[5], lease) end
-            local of_source, of_all = count(seats), count(all)
             -- Whether a seat is missing when so many of the source and of all have given way.
             local function missing(given, given_of_all)
               local limit, total = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -100,8 +113,7 @@ enum QuotaScripts {
               of_source, of_all = of_source + 1, of_all + 1
             end
             redis.call('ZREM', preempted, owner .. ' ' .. member)
-            hold(holds, owner, ARGV[4], ARGV[5], lease)
-            settle(all, seats, holds, member, seat, lease)
+            hold(all, seats, holds, member, seat, owner, ARGV[4], ARGV[5], lease)
             return {0, of_source, of_all}
             """)
 
@@ -122,8 +134,7 @@ enum QuotaScripts {
                 answer[#answer + 1] = i
               else
                 if redis.call('HEXISTS', holds, owner) == 0 then answer[1] = answer[1] + 1 end
-                hold(holds, owner, ARGV[i * 4 + 1], ARGV[i * 4 + 2], lease)
-                settle(all, seats, holds, member, seat, lease)
+                hold(all, seats, holds, member, seat, owner, ARGV[i * 4 + 1], ARGV[i * 4 + 2], lease)
               end
             end
             return answer
@@ -135,13 +146,11 @@ enum QuotaScripts {
         prelude + """
             local all, seats, holds, lease = KEYS[1], KEYS[2], KEYS[3], tonumber(ARGV[4])
             local member = ARGV[2] .. '/' .. ARGV[3]
-            tidy(all, lease)
-            tidy(seats, lease)
             redis.call('ZREM', KEYS[4], ARGV[1] .. ' ' .. member)
             if redis.call('HDEL', holds, ARGV[1]) == 1 then
-              settle(all, seats, holds, member, ARGV[3], lease)
+              settle(all, seats, holds, member, ARGV[3], lease, latest_end(holds, lease))
             end
-            return {count(seats), count(all)}
+            return {tidy(seats, lease), tidy(all, lease)}
             """)
 
     /// KEYS: all. ARGV: lease. Answers sources and their counts in turn.
@@ -149,7 +158,7 @@ enum QuotaScripts {
         prelude + """
             tidy(KEYS[1], tonumber(ARGV[1]))
             local counts, answer = {}, {}
-            for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')) do
+            for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now_on, '+inf')) do
               local source = string.match(member, '^[^/]+')
               counts[source] = (counts[source] or 0) + 1
             end
@@ -167,7 +176,7 @@ enum QuotaScripts {
         prelude + """
             local answer = {}
             tidy(KEYS[1], tonumber(ARGV[4]))
-            for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')) do
+            for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now_on, '+inf')) do
               local source = string.match(member, '^[^/]+')
               if (ARGV[2] == '' or ARGV[2] == source) and #answer < 3 * ARGV[3] then
                 local priority, used = 0, 0

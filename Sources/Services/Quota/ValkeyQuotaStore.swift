@@ -49,19 +49,18 @@ package struct ValkeyQuotaStore: QuotaStore {
         victim: Seat? = nil
     ) -> Question {
         let seat = lease.seat
-        let other = victim ?? seat
+        let (seats, holds) = (seats(seat.source), holds(seat))
         return Question(
             script: QuotaScripts.acquire,
             keys: [
-                all, seats(seat.source), holds(seat), preempted, seats(other.source),
-                holds(other),
+                all, seats, holds, preempted, victim.map { self.seats($0.source) } ?? seats,
+                victim.map(self.holds) ?? holds,
             ],
             arguments: [
                 owner, seat.source.rawValue, seat.name, String(lease.priority.rawValue),
-                Self.milliseconds(lease.idle), Self.milliseconds(Limits.lease),
-                String(sourceLimit ?? -1), String(totalLimit ?? -1),
-                victim?.source.rawValue ?? "", victim?.name ?? "",
-                Self.milliseconds(Limits.notice),
+                Self.milliseconds(lease.idle), Self.lease, String(sourceLimit ?? -1),
+                String(totalLimit ?? -1),
+                victim?.source.rawValue ?? "", victim?.name ?? "", Self.notice,
             ])
     }
 
@@ -95,7 +94,7 @@ package struct ValkeyQuotaStore: QuotaStore {
             let answer = try await numbers(
                 "heartbeat", QuotaScripts.renew,
                 [all, preempted] + batch.flatMap { [seats($0.seat.source), holds($0.seat)] },
-                [owner, Self.milliseconds(Limits.lease)]
+                [owner, Self.lease]
                     + batch.flatMap {
                         [
                             $0.seat.source.rawValue, $0.seat.name, String($0.priority.rawValue),
@@ -117,14 +116,14 @@ package struct ValkeyQuotaStore: QuotaStore {
     ) async throws(QuotaStoreError) -> SeatCounts {
         let answer = try await numbers(
             "release", QuotaScripts.release, [all, seats(seat.source), holds(seat), preempted],
-            [owner, seat.source.rawValue, seat.name, Self.milliseconds(Limits.lease)])
+            [owner, seat.source.rawValue, seat.name, Self.lease])
         guard answer.count == 2 else { throw .unexpected }
         return SeatCounts(source: answer[0], total: answer[1])
     }
 
     package func usage() async throws(QuotaStoreError) -> [Source: Int] {
         let answer = try await elements(
-            "stats", QuotaScripts.usage, [all], [Self.milliseconds(Limits.lease)])
+            "stats", QuotaScripts.usage, [all], [Self.lease])
         var usage: [Source: Int] = [:]
         for index in stride(from: 0, to: answer.count - 1, by: 2) {
             guard let source = answer[index].text.flatMap({ Source($0) }) else { continue }
@@ -140,7 +139,7 @@ package struct ValkeyQuotaStore: QuotaStore {
             "candidates", QuotaScripts.candidates, [all],
             [
                 prefix + "holds:", source?.rawValue ?? "", String(Limits.candidates),
-                Self.milliseconds(Limits.lease),
+                Self.lease,
             ])
         return stride(from: 0, to: answer.count - 2, by: 3).compactMap { index in
             let parts = (answer[index].text ?? "").split(separator: "/", maxSplits: 1)
@@ -155,6 +154,9 @@ package struct ValkeyQuotaStore: QuotaStore {
     }
 
     // MARK: Scripts
+
+    private static let lease = milliseconds(Limits.lease)
+    private static let notice = milliseconds(Limits.notice)
 
     private func numbers(
         _ operation: String, _ script: ValkeyScript, _ keys: [String], _ arguments: [String]

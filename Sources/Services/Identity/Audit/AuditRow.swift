@@ -62,20 +62,23 @@ package struct AuditRow: Sendable, Equatable {
     /// The hash that the row would have under a number: SHA-256 over the previous hash and each column
     /// with its length, so that no text can pass for two columns.
     func computedHash(id: Int64) -> String {
-        var text = Array(previousHash.utf8)
+        var text: [UInt8] = []
         text.reserveCapacity(1024)
-        for field in [
-            String(id), kind, subject, actor, String(time.microseconds), details, address,
-            userAgent, requestID,
-        ] as [String?] {
-            guard let field else {
-                text.append(UInt8(ascii: "-"))
-                continue
-            }
-            text.append(contentsOf: String(field.utf8.count).utf8)
+        func add(_ field: String) {
+            text.append(decimal: field.utf8.count)
             text.append(UInt8(ascii: ":"))
-            text.append(contentsOf: field.utf8)
+            text.append(utf8: field)
         }
+        text.append(utf8: previousHash)
+        add(String(id))
+        add(kind)
+        if let subject { add(subject) } else { text.append(UInt8(ascii: "-")) }
+        add(actor)
+        add(String(time.microseconds))
+        add(details)
+        add(address)
+        add(userAgent)
+        add(requestID)
         return Array(SHA256.hash(data: text)).hex
     }
 
