@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.parse
 
-from procs import BenchError, Program, say
+from procs import BenchError, Program, Stolen, say
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MARSAD = os.path.join(ROOT, ".build", "release", "marsad")
@@ -99,7 +99,7 @@ def serve(options, folder, data, segment_seconds, *settings):
 def load(server, *arguments, token=None):
     """A run of our load client; also what the server's process spent on each answer."""
     environment = {**os.environ, **({"MARSAD_TOKEN": token} if token else {})}
-    cpu = server.cpu_seconds()
+    cpu, stolen = server.cpu_seconds(), Stolen()
     done = subprocess.run(
         [MARSAD, "bench", *(str(argument) for argument in arguments), "--url", server.ready(60)["url"]],
         capture_output=True, text=True, env=environment)
@@ -107,7 +107,7 @@ def load(server, *arguments, token=None):
         ended = server.child.poll()
         told = "" if ended is None else f"; the server ended ({ended}): {server.tail()}"
         raise BenchError(f"bench {arguments[0]}: " + done.stderr[-1000:] + told)
-    cpu = server.cpu_seconds() - cpu
+    cpu, stolen = server.cpu_seconds() - cpu, stolen.percent()
     found = json.loads(done.stdout)
     return {
         **{key: round(value, 3) if isinstance(value, float) else value
@@ -115,7 +115,8 @@ def load(server, *arguments, token=None):
         "server_cpu_cores": round(cpu / found["seconds"], 3),
         "server_cpu_us_per_request": round(cpu * 1e6 / max(found["requests"], 1), 1),
         "client_cpu_us_per_request": round(
-            found["client_cpu_seconds"] * 1e6 / max(found["requests"], 1), 1)}
+            found["client_cpu_seconds"] * 1e6 / max(found["requests"], 1), 1),
+        "stolen_percent": stolen}
 
 
 def measure(program, simulator, seconds):

@@ -55,7 +55,7 @@ extension Bench {
                 throw ExitCode.failure
             }
             let question = store.question(
-                toAcquire: lease, owner: owner, sourceLimit: 1000, totalLimit: 10_000)
+                [SeatWish(lease, owner: owner, sourceLimit: 1000, totalLimit: 10_000)])
             let began = World.system.now()
             let end = began + .seconds(seconds)
             let times = try await withThrowingTaskGroup(of: LatencyHistogram.self) { group in

@@ -11,6 +11,11 @@ enum Limits {
     static let renewal = Duration.seconds(5)
     /// Seats renewed by one call, so that a script stays short.
     static let renewalBatch = 100
+    /// Seats asked for by one call, for the same reason.
+    static let acquisitionBatch = 64
+    /// Calls for seats under way at once; what is asked meanwhile is put together. More than the failures
+    /// that open the circuit of the store's client.
+    static let questions = 8
     /// How long the counts that were known last stand in for a store that does not answer.
     static let degraded = Duration.seconds(30)
     /// When a refused caller may come back.

@@ -18,8 +18,12 @@ enum QuotaScripts {
     private static let prelude = """
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        -- Lua writes a number out wherever it meets a text or a command: times that are used twice are texts.
-        local function text(number) return string.format('%.0f', number) end
+        -- To write a number out takes as long as a command, and most times are those of now.
+        local texts = {}
+        local function text(number)
+          if not texts[number] then texts[number] = string.format('%.0f', number) end
+          return texts[number]
+        end
         local now_on = '(' .. text(now)
         local function horizon(lease) return now + lease * 1.25 end
         -- How many of a set are live, and only they when it is done: a hundred ended ones leave at a time.
@@ -51,70 +55,101 @@ enum QuotaScripts {
           end
           return latest
         end
+        -- Sets that hold a live seat of now, and last as long as it at least.
+        local touched = {}
         local function settle(all, seats, holds, member, seat, lease, latest)
           if latest <= now then
             redis.call('ZREM', all, member)
             redis.call('ZREM', seats, seat)
             return
           end
-          local ends, lasting = text(latest), text(lease)
+          local ends = text(latest)
           redis.call('ZADD', all, ends, member)
           redis.call('ZADD', seats, ends, seat)
-          redis.call('PEXPIRE', holds, lasting)
-          redis.call('PEXPIRE', seats, lasting)
-          redis.call('PEXPIRE', all, lasting)
+          redis.call('PEXPIRE', holds, lease)
+          touched[all], touched[seats] = lease, lease
         end
-        local function hold(all, seats, holds, member, seat, owner, priority, idle, lease)
+        local function finish(answer)
+          for key, lease in pairs(touched) do redis.call('PEXPIRE', key, lease) end
+          return answer
+        end
+        -- Whether nobody else can have a live hold of the seat is known where it was not taken.
+        local function hold(
+          all, seats, holds, member, seat, owner, priority, idle, lease, is_alone)
           local ends = now + lease
           redis.call('HSET', holds, owner, text(ends) .. ' ' .. priority .. ' ' .. text(now - idle))
-          if redis.call('HLEN', holds) > 1 then ends = latest_end(holds, lease) end
+          if not is_alone and redis.call('HLEN', holds) > 1 then
+            ends = latest_end(holds, lease)
+          end
           settle(all, seats, holds, member, seat, lease, ends)
         end
 
         """
 
-    /// KEYS: all, seats, holds, preempted, the victim's seats, the victim's holds.
-    /// ARGV: owner, source, seat, priority, idle, lease, source limit, total limit (−1: none), the
-    /// victim's source and seat (empty: none), notice. Answers outcome, count of the source, of all.
+    /// KEYS: all, preempted, then for each wish: seats, holds, the victim's seats, the victim's holds.
+    /// ARGV: lease, notice, then for each wish: owner, source, seat, priority, idle, source limit, total
+    /// limit (−1: none), the victim's source and seat (empty: none).
+    /// Answers for each wish: outcome, count of the source, of all.
     static let acquire = ValkeyScript(
         prelude + """
-            local all, seats, holds, preempted = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-            local owner, source, seat = ARGV[1], ARGV[2], ARGV[3]
-            local lease = tonumber(ARGV[6])
-            local member = source .. '/' .. seat
-            local of_source, of_all = tidy(seats, lease), tidy(all, lease)
-            if ARGV[10] ~= '' then tidy(KEYS[5], lease) end
+            local all, preempted, lease, notice = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]
+            local has_preempted = redis.call('EXISTS', preempted) == 1
+            -- Live seats by key, as they are counted while seats are taken.
+            local counts = {[all] = tidy(all, lease)}
+            local function counted(key)
+              if not counts[key] then counts[key] = tidy(key, lease) end
+              return counts[key]
+            end
             -- Whether a seat is missing when so many of the source and of all have given way.
-            local function missing(given, given_of_all)
-              local limit, total = tonumber(ARGV[7]), tonumber(ARGV[8])
-              if limit >= 0 and of_source - given >= limit then return 1 end
-              if total >= 0 and of_all - given_of_all >= total then return 2 end
+            local function missing(seats, limit, total, given, given_of_all)
+              if limit >= 0 and counts[seats] - given >= limit then return 1 end
+              if total >= 0 and counts[all] - given_of_all >= total then return 2 end
               return 0
             end
-            if not is_live(seats, seat) then
-              local outcome = missing(0, 0)
-              if outcome ~= 0 and ARGV[10] ~= '' then
-                if not is_live(KEYS[5], ARGV[10]) then return {3, of_source, of_all} end
-                local given = ARGV[9] == source and 1 or 0
-                outcome = missing(given, 1)
-                if outcome == 0 then
-                  local victim = ARGV[9] .. '/' .. ARGV[10]
-                  for _, other in ipairs(redis.call('HKEYS', KEYS[6])) do
-                    redis.call('ZADD', preempted, now + ARGV[11], other .. ' ' .. victim)
-                  end
-                  redis.call('PEXPIRE', preempted, ARGV[11])
-                  redis.call('DEL', KEYS[6])
-                  redis.call('ZREM', KEYS[5], ARGV[10])
-                  redis.call('ZREM', all, victim)
-                  of_source, of_all = of_source - given, of_all - 1
-                end
+            local function evict(seats, holds, source, seat)
+              local victim = source .. '/' .. seat
+              for _, owner in ipairs(redis.call('HKEYS', holds)) do
+                redis.call('ZADD', preempted, text(now + notice), owner .. ' ' .. victim)
+                has_preempted = true
               end
-              if outcome ~= 0 then return {outcome, of_source, of_all} end
-              of_source, of_all = of_source + 1, of_all + 1
+              redis.call('PEXPIRE', preempted, notice)
+              redis.call('DEL', holds)
+              redis.call('ZREM', seats, seat)
+              redis.call('ZREM', all, victim)
+              counts[seats], counts[all] = counts[seats] - 1, counts[all] - 1
             end
-            redis.call('ZREM', preempted, owner .. ' ' .. member)
-            hold(all, seats, holds, member, seat, owner, ARGV[4], ARGV[5], lease)
-            return {0, of_source, of_all}
+            local function take(key, at)
+              local seats, holds, other_seats = KEYS[key], KEYS[key + 1], KEYS[key + 2]
+              local owner, source, seat = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+              local limit, total = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+              local other_source, other = ARGV[at + 7], ARGV[at + 8]
+              counted(seats)
+              local is_new = not is_live(seats, seat)
+              if is_new then
+                local outcome = missing(seats, limit, total, 0, 0)
+                if outcome ~= 0 and other ~= '' then
+                  counted(other_seats)
+                  if not is_live(other_seats, other) then return 3 end
+                  outcome = missing(seats, limit, total, other_source == source and 1 or 0, 1)
+                  if outcome == 0 then evict(other_seats, KEYS[key + 3], other_source, other) end
+                end
+                if outcome ~= 0 then return outcome end
+                counts[seats], counts[all] = counts[seats] + 1, counts[all] + 1
+              end
+              local member = source .. '/' .. seat
+              if has_preempted then redis.call('ZREM', preempted, owner .. ' ' .. member) end
+              hold(
+                all, seats, holds, member, seat, owner, ARGV[at + 3], ARGV[at + 4], lease, is_new)
+              return 0
+            end
+            local answer = {}
+            for i = 0, (#KEYS - 2) / 4 - 1 do
+              local key = 3 + i * 4
+              local outcome = take(key, 3 + i * 9)
+              local n = #answer
+              answer[n + 1], answer[n + 2], answer[n + 3] = outcome, counts[KEYS[key]], counts[all]
+            end
+            return finish(answer)
             """)
 
     /// KEYS: all, preempted, then seats and holds of each seat.
@@ -134,10 +169,12 @@ enum QuotaScripts {
                 answer[#answer + 1] = i
               else
                 if redis.call('HEXISTS', holds, owner) == 0 then answer[1] = answer[1] + 1 end
-                hold(all, seats, holds, member, seat, owner, ARGV[i * 4 + 1], ARGV[i * 4 + 2], lease)
+                hold(
+                  all, seats, holds, member, seat, owner, ARGV[i * 4 + 1], ARGV[i * 4 + 2], lease,
+                  false)
               end
             end
-            return answer
+            return finish(answer)
             """)
 
     /// KEYS: all, seats, holds, preempted. ARGV: owner, source, seat, lease.
@@ -150,7 +187,7 @@ enum QuotaScripts {
             if redis.call('HDEL', holds, ARGV[1]) == 1 then
               settle(all, seats, holds, member, ARGV[3], lease, latest_end(holds, lease))
             end
-            return {tidy(seats, lease), tidy(all, lease)}
+            return finish({tidy(seats, lease), tidy(all, lease)})
             """)
 
     /// KEYS: all. ARGV: lease. Answers sources and their counts in turn.

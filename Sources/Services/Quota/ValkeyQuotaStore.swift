@@ -10,6 +10,7 @@ package import Valkey
 /// Each operation is one script; ends are by the server's own time, so no two processes' clocks meet.
 package struct ValkeyQuotaStore: QuotaStore {
     private let client: ValkeyClient
+    private let gathering = SeatGathering()
     /// The hash tag keeps all keys in one place.
     private let prefix: String
     private let all: String
@@ -44,43 +45,59 @@ package struct ValkeyQuotaStore: QuotaStore {
         package var arguments: [String]
     }
 
-    package func question(
-        toAcquire lease: SeatLease, owner: String, sourceLimit: Int?, totalLimit: Int?,
-        victim: Seat? = nil
-    ) -> Question {
-        let seat = lease.seat
-        let (seats, holds) = (seats(seat.source), holds(seat))
-        return Question(
-            script: QuotaScripts.acquire,
-            keys: [
-                all, seats, holds, preempted, victim.map { self.seats($0.source) } ?? seats,
-                victim.map(self.holds) ?? holds,
-            ],
-            arguments: [
-                owner, seat.source.rawValue, seat.name, String(lease.priority.rawValue),
-                Self.milliseconds(lease.idle), Self.lease, String(sourceLimit ?? -1),
-                String(totalLimit ?? -1),
-                victim?.source.rawValue ?? "", victim?.name ?? "", Self.notice,
-            ])
+    package func question(_ wishes: [SeatWish]) -> Question {
+        var keys = [all, preempted]
+        var arguments = [Self.lease, Self.notice]
+        keys.reserveCapacity(2 + 4 * wishes.count)
+        arguments.reserveCapacity(2 + 9 * wishes.count)
+        for wish in wishes {
+            let seat = wish.lease.seat
+            let (seats, holds) = (seats(seat.source), holds(seat))
+            keys.append(seats)
+            keys.append(holds)
+            keys.append(wish.victim.map { self.seats($0.source) } ?? seats)
+            keys.append(wish.victim.map(self.holds) ?? holds)
+            arguments.append(wish.owner)
+            arguments.append(seat.source.rawValue)
+            arguments.append(seat.name)
+            arguments.append(String(wish.lease.priority.rawValue))
+            arguments.append(Self.milliseconds(wish.lease.idle))
+            arguments.append(String(wish.sourceLimit ?? -1))
+            arguments.append(String(wish.totalLimit ?? -1))
+            arguments.append(wish.victim?.source.rawValue ?? "")
+            arguments.append(wish.victim?.name ?? "")
+        }
+        return Question(script: QuotaScripts.acquire, keys: keys, arguments: arguments)
     }
 
     package func acquire(
         _ lease: SeatLease, owner: String, sourceLimit: Int?, totalLimit: Int?, victim: Seat?
     ) async throws(QuotaStoreError) -> SeatOutcome {
-        let question = question(
-            toAcquire: lease, owner: owner, sourceLimit: sourceLimit, totalLimit: totalLimit,
-            victim: victim)
+        try await gathering.acquire(
+            SeatWish(
+                lease, owner: owner, sourceLimit: sourceLimit, totalLimit: totalLimit,
+                victim: victim), ask: acquire)
+    }
+
+    private func acquire(
+        _ wishes: [SeatWish]
+    ) async throws(QuotaStoreError) -> [SeatOutcome] {
+        let question = question(wishes)
         let answer = try await numbers(
             "reserve", question.script, question.keys, question.arguments)
-        guard answer.count == 3 else { throw .unexpected }
-        let counts = SeatCounts(source: answer[1], total: answer[2])
-        switch answer[0] {
-        case 0: return .granted(counts)
-        case 1: return .sourceFull(counts)
-        case 2: return .totalFull(counts)
-        case 3: return .victimGone(counts)
-        default: throw .unexpected
+        guard answer.count == 3 * wishes.count else { throw .unexpected }
+        var outcomes: [SeatOutcome] = []
+        for place in stride(from: 0, to: answer.count, by: 3) {
+            let counts = SeatCounts(source: answer[place + 1], total: answer[place + 2])
+            switch answer[place] {
+            case 0: outcomes.append(.granted(counts))
+            case 1: outcomes.append(.sourceFull(counts))
+            case 2: outcomes.append(.totalFull(counts))
+            case 3: outcomes.append(.victimGone(counts))
+            default: throw .unexpected
+            }
         }
+        return outcomes
     }
 
     package func renew(
