@@ -29,7 +29,7 @@ package struct JSONText {
 
     package mutating func member(_ name: StaticString, _ value: Int) {
         begin(name)
-        bytes.append(decimal: Int(value))
+        bytes.append(decimal: value)
     }
 
     package mutating func member(_ name: StaticString, _ write: (inout JSONText) -> Void) {

@@ -342,6 +342,10 @@ def check_connections(server, check):
     half.socket.shutdown(socket.SHUT_WR)
     check([half.answer()[0] for _ in range(2)] == [200, 200] and half.is_closed(),
           "who says that he sends no more is answered")
+    half = Connection(server).send(get * 2)
+    half.socket.shutdown(socket.SHUT_WR)
+    check([half.answer()[1].get("connection") for _ in range(2)] == [None, "close"],
+          "and told with the last answer that it is the last")
     cut = Connection(server).send(f"{post}Content-Length: 100\r\n\r\n{{")
     cut.socket.shutdown(socket.SHUT_WR)
     check(cut.answer()[0] == 400 and cut.is_closed(), "half a body is no body")
@@ -349,6 +353,25 @@ def check_connections(server, check):
     status, headers, _ = last.request("GET", "/health", {"Connection": "close"})
     check((status, headers.get("connection")) == (200, "close") and last.is_closed(),
           "a connection ends where its client wants it")
+    last = Connection(server).send(
+        f"{post}Connection: close\r\nContent-Length: 5000000\r\n\r\n" + " " * 100_000)
+    status, _, _ = last.answer()
+    for _ in range(20):
+        last.send(" " * 10_000)
+    check(status == 413 and last.more() is False, "also one who is still sending, without a reset")
+    torn = Connection(server).send(get + "nonsense")
+    time.sleep(0.1)
+    torn.send(" and more\r\n\r\n")
+    time.sleep(0.1)
+    torn.send("and more")
+    check([torn.answer()[0] for _ in range(2)] == [200, 400] and torn.is_closed(),
+          "nonsense in pieces takes no answer away")
+    tunnel = Connection(server).send(f"CONNECT other:443 HTTP/1.1\r\n{host}\r\n")
+    check(tunnel.answer()[0] >= 400 and tunnel.is_closed(), "nobody tunnels")
+    waiting = Connection(server).send(
+        f"{post}Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n")
+    check(waiting.answer()[0] == 100, "who waits for a word before the body hears it")
+    check(waiting.send(body).answer()[0] == 201, "and is answered")
     old = Connection(server).send("GET /openapi.json HTTP/1.0\r\n\r\n")
     status, headers, answer = old.answer()
     check(status == 200 and "transfer-encoding" not in headers and json.loads(answer)
@@ -358,10 +381,19 @@ def check_connections(server, check):
     time.sleep(0.5)
     check(all(json.loads(slow.answer()[2]) for _ in range(30)),
           "who reads late is sent everything")
+    slow = Connection(server, receive_bytes=4096)
+    slow.send(f"GET /openapi.json HTTP/1.1\r\n{host}\r\n" * 30)
+    time.sleep(0.5)
+    slow.socket.shutdown(socket.SHUT_WR)
+    time.sleep(0.2)
+    check(all(json.loads(slow.answer()[2]) for _ in range(30)) and slow.is_closed(),
+          "and who reads late and sends no more, too")
     head = Connection(server)
     status, headers, _ = head.request("HEAD", "/health")
     check(status == 200 and int(headers["content-length"]) > 0 and "date" in headers
           and head.request("GET", "/health")[0] == 200, "HEAD has no body")
+    status, _, _ = head.request("HEAD", "/api/v1/cameras/none")
+    check(status == 404 and head.request("GET", "/health")[0] == 200, "nor has its refusal one")
     check(Connection(server).request("GET", f"http://127.0.0.1:{server.port}/health")[0] == 200,
           "the absolute form of an address is understood")
 
@@ -558,6 +590,25 @@ def check_limits(marsad, folder, check):
             except OSError:
                 break
         check(time.monotonic() - begun < 6, "half a body times out, though it drips")
+        early = Connection(server).send(
+            "POST /api/v1/stream/reserve HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+            "Content-Type: text/plain\r\n\r\n")
+        early.answer()
+        early.send(" " * 100_000)
+        check(early.is_closed(), "who was answered before the body had come is idle after it")
+        deaf = Connection(server, receive_bytes=4096)
+        whole = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.%d\r\n\r\n"
+        deaf.send("".join(whole % (20 + i // 10) for i in range(100)))
+        time.sleep(1)
+        deaf.send(whole % 30)
+        time.sleep(5)
+        answers = 0
+        try:
+            while deaf.answer()[0] == 200:
+                answers += 1
+        except (EOFError, OSError):
+            pass
+        check(answers < 100, "who takes nothing of many answers is left", str(answers))
         idle = Connection(server)
         idle.request("GET", "/health", {"X-Forwarded-For": "203.0.113.10"})
         check(idle.is_closed(), "an idle connection is closed")

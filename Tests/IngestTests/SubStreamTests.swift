@@ -99,7 +99,9 @@ private final class Visits: ChannelInboundHandler {
             #expect(await next() == "gone")
             #expect(service.states()[id]?.sub == nil)
         }
-        // A connection that ends is a pause for the consumer; the camera's end is the end.
+        // A connection that ends is a pause for the consumer, who may hear of it after the server; the
+        // camera's end is the end.
+        while consumer.contents.withLock({ $0.interruptions }) < 2 { await Task.yield() }
         #expect(consumer.contents.withLock { $0.interruptions } == 2)
         #expect(consumer.contents.withLock { $0.ends } == 0)
         consumer.want(true)

@@ -31,6 +31,9 @@ private final class SlowStore: Sendable {
         return names.map { .granted(SeatCounts(source: Int($0) ?? -1, total: 0)) }
     }
 
+    /// Whether no question is open.
+    var isQuiet: Bool { state.withLock { $0.waiting.isEmpty } }
+
     func lose() { state.withLock { $0.isLost = true } }
 
     /// Lets the questions that are open now be answered.
@@ -52,7 +55,7 @@ private final class SlowStore: Sendable {
 
     /// What each of so many was answered, in their order; `meanwhile` runs when all wait.
     private func ask(
-        _ count: Int, meanwhile: @escaping @Sendable () async throws -> Void
+        _ count: Int, meanwhile: @escaping @Sendable () async -> Void
     ) async throws -> [SeatOutcome?] {
         try await withThrowingTaskGroup(of: (Int, SeatOutcome?)?.self) { group in
             let (metro, store, gathering) = (metro, store, gathering)
@@ -67,7 +70,7 @@ private final class SlowStore: Sendable {
                 }
             }
             group.addTask {
-                try await meanwhile()
+                await meanwhile()
                 return nil
             }
             var outcomes = [SeatOutcome?](repeating: nil, count: count)
@@ -76,8 +79,17 @@ private final class SlowStore: Sendable {
         }
     }
 
-    private func until(_ condition: @Sendable () -> Bool) async throws {
-        while !condition() { try await Task.sleep(for: .milliseconds(1)) }
+    private func until(_ condition: @Sendable () -> Bool) async {
+        while !condition() { await Task.yield() }
+    }
+
+    /// All questions are open, and the others wait.
+    private func untilAllWait(_ count: Int) async {
+        let (store, gathering) = (store, gathering)
+        await until {
+            store.questions.count == SeatGathering.limits.questions
+                && gathering.waiting == count - SeatGathering.limits.questions
+        }
     }
 
     @Test("few questions are open at once; who waits shares the next, and hears of his own seat")
@@ -85,12 +97,11 @@ private final class SlowStore: Sendable {
         let store = store
         let count = 200
         let outcomes = try await ask(count) {
-            try await until { store.questions.count == SeatGathering.limits.questions }
-            try await Task.sleep(for: .milliseconds(50))
+            await untilAllWait(count)
             #expect(store.questions.allSatisfy { $0.count == 1 })
             while store.questions.reduce(0, { $0 + $1.count }) < count {
                 store.goOn()
-                try await Task.sleep(for: .milliseconds(1))
+                await Task.yield()
             }
             store.goOn()
         }
@@ -107,8 +118,7 @@ private final class SlowStore: Sendable {
     func loses() async throws {
         let store = store
         let outcomes = try await ask(100) {
-            try await until { store.questions.count == SeatGathering.limits.questions }
-            try await Task.sleep(for: .milliseconds(50))
+            await untilAllWait(100)
             store.lose()
             store.goOn()
         }
@@ -116,10 +126,26 @@ private final class SlowStore: Sendable {
         #expect(store.questions.count == SeatGathering.limits.questions)
         // And the next one is asked again.
         let next = try await ask(1) {
-            try await until { store.questions.count == SeatGathering.limits.questions + 1 }
+            await until { store.questions.count == SeatGathering.limits.questions + 1 }
             store.goOn()
         }
         #expect(next == [nil])
+    }
+
+    @Test("more than can be asked with the next questions are refused at once")
+    func tooMany() async throws {
+        let (store, gathering) = (store, gathering)
+        let (questions, wishes) = SeatGathering.limits
+        let room = questions + questions * wishes
+        let outcomes = try await ask(room + 50) {
+            await until { gathering.waiting == room - questions }
+            while gathering.waiting > 0 || !store.isQuiet {
+                store.goOn()
+                await Task.yield()
+            }
+        }
+        #expect(outcomes.filter { $0 == nil }.count <= 50)
+        #expect(store.questions.allSatisfy { $0.count <= wishes })
     }
 
     @Test("who comes while nothing is asked does not wait")
@@ -127,7 +153,7 @@ private final class SlowStore: Sendable {
         let store = store
         for number in 0..<20 {
             let outcome = try await ask(1) {
-                try await until { store.questions.count == number + 1 }
+                await until { store.questions.count == number + 1 }
                 store.goOn()
             }
             #expect(outcome == [.granted(SeatCounts(source: 0, total: 0))])

@@ -22,6 +22,7 @@ final class FaultyStore: QuotaStore {
     private let inner: MemoryQuotaStore
     private let fault = Mutex(Fault.none)
     private let asked = Mutex(0)
+    private let beforeRenewal = Mutex<(@Sendable () async -> Void)?>(nil)
     private static let lost = QuotaStoreError(reason: "lost")
 
     /// How often it was asked for a seat.
@@ -30,6 +31,11 @@ final class FaultyStore: QuotaStore {
     init(world: World) { inner = MemoryQuotaStore(world: world) }
 
     func fail(_ fault: Fault) { self.fault.withLock { $0 = fault } }
+
+    /// What comes between a renewal's question and the store.
+    func beforeRenewal(_ act: @escaping @Sendable () async -> Void) {
+        beforeRenewal.withLock { $0 = act }
+    }
 
     private func pass<Result>(_ work: () -> Result) throws(QuotaStoreError) -> Result {
         let fault = fault.withLock { $0 }
@@ -55,7 +61,8 @@ final class FaultyStore: QuotaStore {
     func renew(
         _ leases: [SeatLease], owner: String
     ) async throws(QuotaStoreError) -> RenewalOutcome {
-        try pass { inner.renew(leases, owner: owner) }
+        await beforeRenewal.withLock { $0 }?()
+        return try pass { inner.renew(leases, owner: owner) }
     }
 
     func release(_ seat: Seat, owner: String) async throws(QuotaStoreError) -> SeatCounts {
@@ -247,6 +254,19 @@ final class FaultyStore: QuotaStore {
         #expect(await code { _ = try await quota.take(request("c", 3)) } == .agencyLimitExceeded)
         await quota.renew()
         #expect(try await store.usage() == [metro: 2])
+    }
+
+    @Test("a seat that is given back while it is renewed stays free")
+    func givenBackMeanwhile() async throws {
+        let quota = service()
+        _ = try await quota.take(request("a", 1))
+        _ = try await quota.take(request("b", 2))
+        store.beforeRenewal { await quota.giveBack("a") }
+        await quota.renew()
+        #expect(try await store.usage() == [metro: 1])
+        #expect(await quota.report().total == 1)
+        await quota.renew()
+        #expect(try await store.usage() == [metro: 1])
     }
 
     @Test("an urgent viewer takes the seat that nobody used for longest; both are told")

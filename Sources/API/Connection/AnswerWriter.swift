@@ -7,6 +7,9 @@ import NIOCore
 
 /// Writes one answer to its connection, from any task.
 struct AnswerWriter: ResponseBodyWriter, Sendable {
+    /// Of a body, in bytes, between two looks at whether the client takes it.
+    private static let part = 256 * 1024
+
     private let connection: NIOLoopBound<HTTPConnection>
     private let loop: any EventLoop
     /// Which of the connection's answers: what is written after its end belongs into no other.
@@ -18,16 +21,19 @@ struct AnswerWriter: ResponseBodyWriter, Sendable {
         self.number = number
     }
 
-    /// Writes an answer whole; a connection whose client would wait for the rest of one is closed.
+    /// Writes an answer whole.
     func write(_ response: Response) async throws {
         try await onLoop { try $0.begin(response, number) }
         try await response.body.write(self)
-        abandon()
     }
 
     func write(_ buffer: ByteBuffer) async throws {
-        // A task that wrote on would hold in memory what a slow client has not taken.
-        try await onLoop { try $0.write(buffer, number) }?.get()
+        var rest = buffer
+        while let part = rest.readSlice(length: min(Self.part, rest.readableBytes)) {
+            // A task that wrote on would hold in memory what a slow client has not taken.
+            try await onLoop { try $0.write(part, number) }?.get()
+            if rest.readableBytes == 0 { return }
+        }
     }
 
     consuming func finish(_ trailers: HTTPFields?) async throws {
@@ -35,10 +41,10 @@ struct AnswerWriter: ResponseBodyWriter, Sendable {
         try await onLoop { try $0.end(trailers, number) }
     }
 
-    /// For an answer that will not come, or not whole; without effect on one that is written.
-    func abandon() {
-        guard loop.inEventLoop else { return loop.execute { connection.value.abandon(number) } }
-        connection.value.abandon(number)
+    /// Nothing more comes, be the answer whole or not.
+    func leave() {
+        guard loop.inEventLoop else { return loop.execute { connection.value.leave(number) } }
+        connection.value.leave(number)
     }
 
     private func onLoop<Result: Sendable>(

@@ -16,8 +16,7 @@ final class ConnectionDeadline {
         self.onPassed = onPassed
     }
 
-    func set(after time: Duration) {
-        let deadline = loop.now + TimeAmount(time)
+    func set(at deadline: NIODeadline) {
         self.deadline = deadline
         if let timer, timer.due <= deadline { return }
         look(at: deadline)

@@ -9,15 +9,7 @@ import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
 import NIOHTTPTypesHTTP1
-
-/// What connections share.
-struct ConnectionServices: Sendable {
-    let responder: Gateway
-    let count: ConnectionCount
-    let settings: GatewaySettings
-    let world: World
-    let logger: Logger
-}
+import NIOSSL
 
 /// Takes requests from the decoder and gives each to a task of its own, the next when the one before it is
 /// answered. Closes a connection whose request does not arrive, that stays idle, or that takes nothing of
@@ -30,6 +22,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// What is waited for before a handler is asked; a larger body comes to it as a stream.
     private static let smallBody = 16 * 1024
+    /// How long a client that is still sending may go on when it has been answered for the last time.
+    private static let lingering = Duration.seconds(2)
 
     private enum State {
         /// No request is there.
@@ -40,26 +34,33 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         case answering(StreamedBody?)
         /// A request was answered before it had arrived whole; the rest is passed over.
         case skipping
-        /// Nothing is read any more: it closes, or is a WebSocket.
+        /// Nothing that is read counts any more: it closes, or is a WebSocket.
         case over
     }
 
     private let services: ConnectionServices
+    private let channel: any Channel
     private let executor: LoopExecutor
     private let peer: ClientAddress
     private let deadline: ConnectionDeadline
-    private let channel: any Channel
     private var context: ChannelHandlerContext?
 
+    // What is read.
     private var state = State.idle
     /// What came behind a request that is not answered yet.
     private var later = CircularBuffer<HTTPServerRequestPart>()
+    /// When the request that is on its way has to be there; `nil` where none is.
+    private var arrival: NIODeadline?
     private var isReadHeld = false
     /// Whether a handler takes a body more slowly than its client sends it.
     private var isBodyHeld = false
-    private var isArriving = false
-    private var unanswered = 0
+    /// What the parser refused behind the present request.
+    private var refused: HTTPParserError?
+    /// The client sends nothing more, or the server stops: what has come is answered.
+    private var isEnding = false
 
+    // What is answered.
+    private var unanswered = 0
     /// Which answer is being written, counted up at its begin and at its end.
     private var number = 0
     private var version = HTTPVersion.http1_1
@@ -68,10 +69,14 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     /// What is left of the present answer's body; `nil` where nobody knows.
     private var bytesLeft: Int?
     private var whenTaken: EventLoopPromise<Void>?
-    private var isInputClosed = false
-    /// What the parser refused behind the present request.
-    private var refused: HTTPParserError?
+    /// When the last answer is with the kernel.
+    private var written: EventLoopFuture<Void>?
     private var opening: SocketOpening?
+    private var tasks = 0
+    private let ending: EventLoopPromise<Void>
+
+    /// Done when this has left the connection and no task of its requests runs any more.
+    var ended: EventLoopFuture<Void> { ending.futureResult }
 
     init(_ services: ConnectionServices, on channel: any Channel) {
         self.services = services
@@ -79,6 +84,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         executor = ConnectionLoops.executor(on: channel.eventLoop)
         peer = ClientAddress(channel.remoteAddress)
         deadline = ConnectionDeadline(on: channel.eventLoop) { channel.close(promise: nil) }
+        ending = channel.eventLoop.makePromise()
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -87,12 +93,22 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
             context.eventLoop.execute { [channel] in channel.close(promise: nil) }
             return
         }
-        deadline.set(after: services.settings.requestTimeout)
+        deadline.set(at: .now() + TimeAmount(services.settings.requestTimeout))
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         deadline.cancel()
         self.context = nil
+        if tasks == 0 { ending.succeed() }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        leave()
+        deadline.cancel()
+        later.removeAll()
+        whenTaken?.fail(ChannelError.ioOnClosedChannel)
+        whenTaken = nil
+        context.fireChannelInactive()
     }
 
     // MARK: What arrives
@@ -101,26 +117,24 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         let part = unwrapInboundIn(data)
         switch part {
         case .head:
-            isArriving = true
+            arrival = .now() + TimeAmount(services.settings.requestTimeout)
             unanswered += 1
-            deadline.set(after: services.settings.requestTimeout)
         case .body: break
-        case .end:
-            isArriving = false
-            deadline.clear()
+        case .end: arrival = nil
         }
         if case .answering(nil) = state {
             later.append(part)
         } else {
             take(part)
         }
+        if case .body = part { return }
+        watch()
     }
 
     private func take(_ part: HTTPServerRequestPart) {
         switch (state, part) {
         case (.idle, .head(let head)): begin(head)
         case (.collecting(let head, var body), .body(var chunk)):
-            // Bytes that nobody else holds are not copied.
             state = .idle
             if body.readableBytes == 0 { body = chunk } else { body.writeBuffer(&chunk) }
             state = .collecting(head, body)
@@ -130,6 +144,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         case (.answering(let body?), .body(let chunk)): isBodyHeld = !body.yield(chunk)
         case (.answering(let body?), .end):
             body.finish()
+            isBodyHeld = false
             state = .answering(nil)
         case (.skipping, .end): next()
         case (.idle, _), (.collecting, _), (.answering, _), (.skipping, _), (.over, _): break
@@ -140,6 +155,11 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         guard let head = RequestHead(received) else { return refuse(.invalidHeaderToken) }
         version = received.version
         isLast = head.isLast
+        if head.expectsContinue, let context {
+            // Leave to send the body; what is refused is refused by the answer (RFC 9110 §10.1.1).
+            let head = HTTPResponseHead(version: version, status: .continue)
+            context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
+        }
         if case .after(let bytes) = head.body, bytes <= Self.smallBody {
             state = .collecting(head, ByteBuffer())
             return
@@ -159,24 +179,16 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         let request = Request(head: head, body: body)
         let context = MarsadRequestContext(on: channel, from: peer, services.logger)
         number += 1
+        tasks += 1
         let writer = AnswerWriter(self, on: channel.eventLoop, number: number)
         Task(executorPreference: executor) { [responder = services.responder] in
             do {
                 try await writer.write(try await responder.respond(to: request, context: context))
             } catch {
-                writer.abandon()
+                // Nobody can be told: the client is gone, or has half an answer.
             }
+            writer.leave()
         }
-    }
-
-    func read(context: ChannelHandlerContext) {
-        isReadHeld = isBodyHeld || !later.isEmpty
-        if !isReadHeld { context.read() }
-    }
-
-    private func readOn() {
-        guard isReadHeld, let context else { return }
-        read(context: context)
     }
 
     /// The request is answered and has arrived; what came behind it is looked at.
@@ -190,27 +202,66 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
             refused = nil
             fail(error)
         }
-        if case .idle = state, isInputClosed { return close() }
+        if case .idle = state, isEnding { return closeWhenWritten() }
         readOn()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case is ChannelShouldQuiesceEvent, ChannelEvent.inputClosed:
-            isInputClosed = true
-            if case .idle = state { close() }
+            isEnding = true
+            if case .idle = state { closeWhenWritten() }
         default: context.fireUserInboundEventTriggered(event)
         }
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        deadline.cancel()
-        if case .answering(let body?) = state { body.finish(ChannelError.eof) }
-        state = .over
-        later.removeAll()
-        whenTaken?.fail(ChannelError.ioOnClosedChannel)
-        whenTaken = nil
-        context.fireChannelInactive()
+    // MARK: What is waited for
+
+    func read(context: ChannelHandlerContext) {
+        let wasHeld = isReadHeld
+        isReadHeld = isReadingPointless
+        if !isReadHeld { context.read() }
+        guard wasHeld != isReadHeld else { return }
+        // What was not read could not arrive.
+        if wasHeld, arrival != nil {
+            arrival = .now() + TimeAmount(services.settings.requestTimeout)
+        }
+        watch()
+    }
+
+    private func readOn() {
+        guard isReadHeld, let context else { return }
+        read(context: context)
+    }
+
+    /// Whether what would be read could only wait in memory.
+    private var isReadingPointless: Bool {
+        switch state {
+        case .answering(nil): !later.isEmpty || isLast || refused != nil
+        case .answering: isBodyHeld
+        case .idle, .collecting, .skipping, .over: false
+        }
+    }
+
+    /// Sets the deadline by what is waited for; to be called when that changes.
+    private func watch() {
+        if case .over = state { return }
+        if !channel.isWritable || unanswered == 0 && arrival == nil {
+            deadline.set(at: .now() + TimeAmount(services.settings.idleTimeout))
+        } else if let arrival, !isReadHeld {
+            deadline.set(at: arrival)
+        } else {
+            deadline.clear()
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if channel.isWritable {
+            whenTaken?.succeed()
+            whenTaken = nil
+        }
+        watch()
+        context.fireChannelWritabilityChanged()
     }
 
     // MARK: What goes out
@@ -218,14 +269,15 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     func begin(_ response: Response, _ number: Int) throws {
         let context = try answering(number)
         if response.status == .switchingProtocols, let opening {
-            state = .over
             self.number += 1
-            opening.upgrade(context, response.headers, instead: self)
-            return
+            guard !isEnding else { return close() }
+            leave()
+            return opening.upgrade(context, response.headers, instead: self)
         }
+        if isEnding, later.isEmpty { isLast = true }
         var head = HTTPResponseHead(response.head)
         head.version = version
-        if isLast || isInputClosed { head.headers.replaceOrAdd(name: "Connection", value: "close") }
+        if isLast { head.headers.replaceOrAdd(name: "Connection", value: "close") }
         bytesLeft = response.body.contentLength
         context.write(wrapOutboundOut(.head(head)), promise: nil)
     }
@@ -247,21 +299,25 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     func end(_ trailers: HTTPFields?, _ number: Int) throws {
         let context = try answering(number)
         self.number += 1
-        let end = HTTPServerResponsePart.end(trailers.map(HTTPHeaders.init))
         unanswered -= 1
-        if unanswered <= 0, !isArriving { deadline.set(after: services.settings.idleTimeout) }
-        if isLast || isInputClosed && later.isEmpty { return writeLast(end) }
-        context.writeAndFlush(wrapOutboundOut(end), promise: nil)
-        guard case .answering(nil) = state else {
+        let end = HTTPServerResponsePart.end(trailers.map(HTTPHeaders.init))
+        written = context.writeAndFlush(wrapOutboundOut(end))
+        if isLast { return closeWhenWritten(isSending: arrival != nil) }
+        if case .answering(nil) = state {
+            next()
+        } else {
             isBodyHeld = false
             state = .skipping
-            return readOn()
+            readOn()
         }
-        next()
+        watch()
     }
 
-    func abandon(_ number: Int) {
+    /// The task of a request has ended; a client that would wait for the rest of its answer is left.
+    func leave(_ number: Int) {
         if number == self.number { close() }
+        tasks -= 1
+        if tasks == 0, context == nil { ending.succeed() }
     }
 
     private func answering(_ number: Int) throws -> ChannelHandlerContext {
@@ -271,29 +327,34 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         return context
     }
 
-    private func writeLast(_ end: HTTPServerResponsePart) {
-        guard let context else { return }
+    // MARK: The end
+
+    private func leave() {
+        // A handler must not take half a body for a whole one.
+        if case .answering(let body?) = state { body.finish(HTTPParserError.invalidEOFState) }
         state = .over
-        deadline.set(after: services.settings.idleTimeout)
-        context.writeAndFlush(wrapOutboundOut(end)).whenComplete { [channel] _ in
-            channel.close(promise: nil)
-        }
     }
 
     private func close() {
-        state = .over
+        leave()
         channel.close(promise: nil)
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if !channel.isWritable {
-            deadline.set(after: services.settings.idleTimeout)
-        } else {
-            if !isArriving, unanswered > 0 { deadline.clear() }
-            whenTaken?.succeed()
-            whenTaken = nil
+    /// Whoever sends no more may still be reading.
+    /// - Parameter isSending: whether more of a request may come.
+    private func closeWhenWritten(isSending: Bool = false) {
+        guard let written else { return close() }
+        let isSending = isSending && !isEnding
+        leave()
+        deadline.set(at: .now() + TimeAmount(services.settings.idleTimeout))
+        written.assumeIsolated().whenComplete { [self] _ in
+            guard isSending else { return channel.close(promise: nil) }
+            // Bytes that nobody reads make the kernel reset a connection that is closed, and the client
+            // may lose its answer (RFC 9112 §9.6).
+            channel.close(mode: .output, promise: nil)
+            deadline.set(at: .now() + TimeAmount(Self.lingering))
+            readOn()
         }
-        context.fireChannelWritabilityChanged()
     }
 
     func triggerUserOutboundEvent(
@@ -310,8 +371,14 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: What is no HTTP
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard let error = error as? HTTPParserError else { return close() }
-        fail(error)
+        switch error {
+        case let error as HTTPParserError: fail(error)
+        // What came behind an error that was told.
+        case is ByteToMessageDecoderError: break
+        // The end of the input follows, and the decoder says whether it was one of a request.
+        case let error as NIOSSLError where error == .uncleanShutdown: break
+        default: close()
+        }
     }
 
     private func fail(_ error: HTTPParserError) {
@@ -320,9 +387,10 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         case .answering(let body?):
             body.finish(error)
             isLast = true
+            isBodyHeld = false
             state = .answering(nil)
         case .answering(nil): refused = error
-        case .skipping: close()
+        case .skipping: closeWhenWritten(isSending: true)
         case .over: break
         }
     }
@@ -341,12 +409,14 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         var fields: HTTPFields = [
             .contentType: "application/json; charset=utf-8",
             .contentLength: "\(body.readableBytes)", .connection: "close", .requestID: id,
+            .date: services.responder.dates.text(of: services.world.wallTime()),
         ]
         SecurityHeaders.apply(to: &fields, isSecure: services.settings.isSecure)
         let head = HTTPResponse(
             status: .init(code: failure.status ?? failure.code.text.status), headerFields: fields)
         context.write(wrapOutboundOut(.head(HTTPResponseHead(head))), promise: nil)
         context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
-        writeLast(.end(nil))
+        written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+        closeWhenWritten(isSending: true)
     }
 }

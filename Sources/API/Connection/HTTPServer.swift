@@ -1,6 +1,7 @@
 // The HTTP server: the routes on a port, over TLS where there is a certificate.
 // SPDX-License-Identifier: Apache-2.0
 
+import Domain
 import HummingbirdCore
 import Logging
 import NIOCore
@@ -27,10 +28,21 @@ extension Routes {
     }
 }
 
+/// What connections share.
+struct ConnectionServices: Sendable {
+    let responder: Gateway
+    let count: ConnectionCount
+    let settings: GatewaySettings
+    let world: World
+    let logger: Logger
+}
+
 /// How a connection that was accepted is served.
 private struct ConnectionChannel: ServerChildChannel {
     struct Value: ServerChildChannelValue {
         let channel: any Channel
+        /// Done when no request is being answered any more.
+        let requests: EventLoopFuture<Void>
     }
 
     let services: ConnectionServices
@@ -51,14 +63,17 @@ private struct ConnectionChannel: ServerChildChannel {
                 // Names and values are checked where they are made.
                 withOutboundHeaderValidation: false, withEncoderConfiguration: .init(),
                 withDecoderLimitConfiguration: limits)
-            try pipeline.addHandler(HTTPConnection(services, on: channel))
-            return Value(channel: channel)
+            let connection = HTTPConnection(services, on: channel)
+            try pipeline.addHandler(connection)
+            return Value(channel: channel, requests: connection.ended)
         }
     }
 
     func handle(value: Value, logger: Logger) async {
         await withTaskCancellationHandler {
             try? await value.channel.closeFuture.get()
+            // What was begun for a client that left is ended before the services that it uses.
+            try? await value.requests.get()
         } onCancel: {
             value.channel.close(promise: nil)
         }

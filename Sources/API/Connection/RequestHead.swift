@@ -18,6 +18,8 @@ struct RequestHead {
     /// Whether the connection ends with the answer. It does for who offers another protocol: the decoder
     /// reads nothing behind that.
     let isLast: Bool
+    /// Whether the client waits for a word before it sends the body (RFC 9110 §10.1.1).
+    let expectsContinue: Bool
 
     /// `nil` for what says twice what a request says once: two readers of it could each believe another
     /// (RFC 9112 §3.2, §6.3).
@@ -28,7 +30,9 @@ struct RequestHead {
         var host: String?
         var length: Int?
         var isChunked = false
-        var isLast = head.version != .http1_1
+        // Behind a CONNECT comes another protocol, and the decoder reads none of it.
+        var isLast = head.version != .http1_1 || head.method == .CONNECT
+        var expectsContinue = false
         for (name, value) in head.headers {
             guard let name = HTTPField.Name(name) else { return nil }
             switch name.canonicalName {
@@ -44,6 +48,9 @@ struct RequestHead {
                 isChunked = true
             case "connection": isLast = isLast || value.lowercased().contains("close")
             case "upgrade": isLast = true
+            case "expect":
+                expectsContinue =
+                    value.lowercased() == "100-continue" && head.version == .http1_1
             default: break
             }
             fields.append(HTTPField(name: name, value: value))
@@ -53,6 +60,7 @@ struct RequestHead {
         }
         body = isChunked ? .afterLastChunk : .after(bytes: length ?? 0)
         self.isLast = isLast
+        self.expectsContinue = expectsContinue
         if head.uri.hasPrefix("/") {
             request = HTTPRequest(
                 method: method, scheme: "http", authority: host, path: head.uri,

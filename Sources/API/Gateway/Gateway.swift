@@ -94,6 +94,7 @@ package struct Gateway: HTTPResponder {
             }
         } catch {
             response = try errorResponse(error, context)
+            if request.method == .head { response = response.createHeadResponse() }
         }
         if let path = context.endpointPath, negotiations.contains(path) {
             // Errors, too: a page of another origin could not read why, or when to come back.

@@ -110,6 +110,8 @@ struct SocketOpening: Sendable {
                     WebSocketHandler(makeEndpoint()),
                 ], position: .before(connection))
             sync.removeHandler(connection, promise: nil)
+            // What was held back while the request was answered.
+            channel.read()
         } catch {
             context.close(promise: nil)
         }

@@ -106,7 +106,8 @@ package struct SQLiteEngine: DatabaseEngine {
         return outcome
     }
 
-    /// Straight into SQLite's statement: a list of arguments costs GRDB as much as the insert of a row.
+    /// Straight into SQLite's statement: a list of arguments costs GRDB as much as the insert of a row. They
+    /// stay bound until the statement is used again.
     private static func bind(_ values: [DatabaseValue], to prepared: GRDB.Statement) throws {
         prepared.setUncheckedArguments([])
         var place: CInt = 1

@@ -26,7 +26,7 @@ enum QuotaScripts {
         end
         local now_on = '(' .. text(now)
         local function horizon(lease) return now + lease * 1.25 end
-        -- How many of a set are live, and only they when it is done: a hundred ended ones leave at a time.
+        -- How many of a set are live. Of those that have ended, a hundred leave at a time.
         local function tidy(key, lease)
           local last = text(horizon(lease))
           local live = redis.call('ZCOUNT', key, now_on, last)

@@ -253,6 +253,10 @@ package actor QuotaService {
         let leases = ledger.held.keys.sorted().map { ledger.lease($0, at: now) }
         do throws(QuotaStoreError) {
             let outcome = try await store.renew(leases, owner: owner)
+            // What was given back meanwhile may have been renewed after that.
+            for lease in leases where ledger.held[lease.seat] == nil && asked[lease.seat] == nil {
+                _ = try await store.release(lease.seat, owner: owner)
+            }
             let usage = try await store.usage()
             let before = ledger.sources.map(self.usage)
             for seat in outcome.preempted where ledger.held[seat] != nil {

@@ -57,6 +57,9 @@ package final class SeatGathering: Sendable {
 
     package init() {}
 
+    /// Those who wait for their turn.
+    package var waiting: Int { state.withLock { $0.waiting.count } }
+
     /// Questions that are open at once, and wishes in one of them, at most.
     package static var limits: (questions: Int, wishes: Int) {
         (Limits.questions, Limits.acquisitionBatch)
@@ -66,12 +69,16 @@ package final class SeatGathering: Sendable {
     package func acquire(_ wish: SeatWish, ask: Ask) async throws(QuotaStoreError) -> SeatOutcome {
         if state.withLock({ $0.begin() }) { return try await lead(wish, [], ask).get() }
         let turn = await withCheckedContinuation { turn in
-            let begins = state.withLock { state in
-                if state.begin() { return true }
+            let now: Turn? = state.withLock { state in
+                if state.begin() { return .asks([]) }
+                // Nobody waits for longer than the questions that are open and the next ones take.
+                guard state.waiting.count < Limits.questions * Limits.acquisitionBatch else {
+                    return .answered(.failure(QuotaStoreError(reason: "too many wait")))
+                }
                 state.waiting.append(Waiter(wish: wish, turn: turn))
-                return false
+                return nil
             }
-            if begins { turn.resume(returning: .asks([])) }
+            if let now { turn.resume(returning: now) }
         }
         switch turn {
         case .answered(let answer): return try answer.get()

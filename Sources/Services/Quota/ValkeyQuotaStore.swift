@@ -73,7 +73,9 @@ package struct ValkeyQuotaStore: QuotaStore {
     package func acquire(
         _ lease: SeatLease, owner: String, sourceLimit: Int?, totalLimit: Int?, victim: Seat?
     ) async throws(QuotaStoreError) -> SeatOutcome {
-        try await gathering.acquire(
+        let began = now()
+        defer { observe("reserve", began) }
+        return try await gathering.acquire(
             SeatWish(
                 lease, owner: owner, sourceLimit: sourceLimit, totalLimit: totalLimit,
                 victim: victim), ask: acquire)
@@ -84,7 +86,7 @@ package struct ValkeyQuotaStore: QuotaStore {
     ) async throws(QuotaStoreError) -> [SeatOutcome] {
         let question = question(wishes)
         let answer = try await numbers(
-            "reserve", question.script, question.keys, question.arguments)
+            nil, question.script, question.keys, question.arguments)
         guard answer.count == 3 * wishes.count else { throw .unexpected }
         var outcomes: [SeatOutcome] = []
         for place in stride(from: 0, to: answer.count, by: 3) {
@@ -175,17 +177,18 @@ package struct ValkeyQuotaStore: QuotaStore {
     private static let lease = milliseconds(Limits.lease)
     private static let notice = milliseconds(Limits.notice)
 
+    /// - Parameter operation: whose time is observed; `nil` where that is only a part of it.
     private func numbers(
-        _ operation: String, _ script: ValkeyScript, _ keys: [String], _ arguments: [String]
+        _ operation: String?, _ script: ValkeyScript, _ keys: [String], _ arguments: [String]
     ) async throws(QuotaStoreError) -> [Int] {
         try await elements(operation, script, keys, arguments).compactMap(\.count)
     }
 
     private func elements(
-        _ operation: String, _ script: ValkeyScript, _ keys: [String], _ arguments: [String]
+        _ operation: String?, _ script: ValkeyScript, _ keys: [String], _ arguments: [String]
     ) async throws(QuotaStoreError) -> [RESPValue] {
         let began = now()
-        defer { observe(operation, began) }
+        defer { if let operation { observe(operation, began) } }
         do throws(ValkeyError) {
             let answer = try await client.run(script, keys: keys, arguments: arguments)
             guard let elements = answer.elements else { throw ValkeyError.unexpectedReply }
