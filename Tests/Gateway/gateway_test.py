@@ -9,6 +9,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -388,6 +389,29 @@ def check_connections(server, check):
     time.sleep(0.2)
     check(all(json.loads(slow.answer()[2]) for _ in range(30)) and slow.is_closed(),
           "and who reads late and sends no more, too")
+    for _ in range(40):
+        gone = Connection(server).send(f"GET /openapi.json HTTP/1.1\r\n{host}\r\n" * 10)
+        gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.socket.close()
+    check(Connection(server).request("GET", "/health")[0] == 200, "who leaves in the middle is left")
+    flood = Connection(server, receive_bytes=4096)
+    flood.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    flood.socket.settimeout(2)
+    heads = f"HEAD /version HTTP/1.1\r\n{host}\r\n".encode() * 1000
+    begun = time.monotonic()
+    try:
+        # The kernel takes more than the server does.
+        while time.monotonic() - begun < 4:
+            flood.socket.send(heads)
+    except socket.timeout:
+        pass
+    _, _, told = Connection(server).request("GET", "/metrics")
+    counted = re.search(rb'endpoint="/version",method="HEAD",status="200"\} (\d+)', told)
+    check(counted and int(counted.group(1)) < 50_000, "of one who takes no answers, no more is read",
+          counted and counted.group(1))
+    bad = Connection(server).send("HEAD /health HTTP/1.1\r\n\r\n")
+    check(bad.answer(head_only=True)[0] == 400 and bad.is_closed() and not bad.buffer,
+          "a HEAD that is no request has no body either")
     head = Connection(server)
     status, headers, _ = head.request("HEAD", "/health")
     check(status == 200 and int(headers["content-length"]) > 0 and "date" in headers

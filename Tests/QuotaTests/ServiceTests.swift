@@ -17,6 +17,8 @@ final class FaultyStore: QuotaStore {
         case question
         /// The answer never comes.
         case answer
+        /// It is asked more than it answers.
+        case busy
     }
 
     private let inner: MemoryQuotaStore
@@ -40,6 +42,7 @@ final class FaultyStore: QuotaStore {
     private func pass<Result>(_ work: () -> Result) throws(QuotaStoreError) -> Result {
         let fault = fault.withLock { $0 }
         if fault == .question { throw Self.lost }
+        if fault == .busy { throw .busy }
         let result = work()
         if fault == .answer { throw Self.lost }
         return result
@@ -225,6 +228,19 @@ final class FaultyStore: QuotaStore {
         #expect(try await store.usage() == [metro: 2, bus: 1])
         #expect(await quota.report().total == 3)
         #expect(try await quota.take(request("f", 6)).current == 3)
+    }
+
+    @Test("a store that is asked too much is not lost: nobody is let in without it")
+    func busy() async throws {
+        let quota = service()
+        _ = try await quota.take(request("a", 1))
+        store.fail(.busy)
+        let refused = await refusal { _ = try await quota.take(request("b", 2)) }
+        #expect(refused?.code == .overloaded)
+        #expect(refused?.details == ["retry_after": "1"])
+        #expect(await quota.report().total == 1)
+        store.fail(.none)
+        #expect(try await quota.take(request("b", 2)).current == 2)
     }
 
     @Test("an answer that is lost takes no seat for longer than a lease")

@@ -51,13 +51,14 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     private var later = CircularBuffer<HTTPServerRequestPart>()
     /// When the request that is on its way has to be there; `nil` where none is.
     private var arrival: NIODeadline?
-    private var isReadHeld = false
+    /// When reading was stopped; `nil` while it goes on.
+    private var heldSince: NIODeadline?
     /// Whether a handler takes a body more slowly than its client sends it.
     private var isBodyHeld = false
     /// What the parser refused behind the present request.
     private var refused: HTTPParserError?
     /// The client sends nothing more, or the server stops: what has come is answered.
-    private var isEnding = false
+    private(set) var isEnding = false
 
     // What is answered.
     private var unanswered = 0
@@ -152,13 +153,16 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func begin(_ received: HTTPRequestHead) {
-        guard let head = RequestHead(received) else { return refuse(.invalidHeaderToken) }
+        guard let head = RequestHead(received) else {
+            return refuse(.invalidHeaderToken, isHead: received.method == .HEAD)
+        }
         version = received.version
         isLast = head.isLast
         if head.expectsContinue, let context {
             // Leave to send the body; what is refused is refused by the answer (RFC 9110 §10.1.1).
             let head = HTTPResponseHead(version: version, status: .continue)
             context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
+            guard case .idle = state else { return }
         }
         if case .after(let bytes) = head.body, bytes <= Self.smallBody {
             state = .collecting(head, ByteBuffer())
@@ -218,28 +222,33 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: What is waited for
 
     func read(context: ChannelHandlerContext) {
-        let wasHeld = isReadHeld
-        isReadHeld = isReadingPointless
-        if !isReadHeld { context.read() }
-        guard wasHeld != isReadHeld else { return }
-        // What was not read could not arrive.
-        if wasHeld, arrival != nil {
-            arrival = .now() + TimeAmount(services.settings.requestTimeout)
+        if isReadingPointless {
+            guard heldSince == nil else { return }
+            heldSince = .now()
+        } else {
+            context.read()
+            guard let since = heldSince else { return }
+            heldSince = nil
+            // What was not read could not arrive.
+            arrival = arrival.map { $0 + (.now() - since) }
         }
         watch()
     }
 
     private func readOn() {
-        guard isReadHeld, let context else { return }
+        guard heldSince != nil, let context else { return }
         read(context: context)
     }
 
     /// Whether what would be read could only wait in memory.
     private var isReadingPointless: Bool {
         switch state {
-        case .answering(nil): !later.isEmpty || isLast || refused != nil
+        case .answering(nil):
+            !later.isEmpty || isLast || refused != nil || !channel.isWritable
         case .answering: isBodyHeld
-        case .idle, .collecting, .skipping, .over: false
+        // Answers without a body wait for nobody.
+        case .idle, .collecting, .skipping: !channel.isWritable
+        case .over: false
         }
     }
 
@@ -248,7 +257,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         if case .over = state { return }
         if !channel.isWritable || unanswered == 0 && arrival == nil {
             deadline.set(at: .now() + TimeAmount(services.settings.idleTimeout))
-        } else if let arrival, !isReadHeld {
+        } else if let arrival, heldSince == nil {
             deadline.set(at: arrival)
         } else {
             deadline.clear()
@@ -259,6 +268,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         if channel.isWritable {
             whenTaken?.succeed()
             whenTaken = nil
+            readOn()
         }
         watch()
         context.fireChannelWritabilityChanged()
@@ -290,6 +300,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         // The last bytes go with the end of the answer, which is written at once.
         if bytesLeft == 0, channel.isWritable { return nil }
         context.flush()
+        // A flush that fails closes the channel at once, and it never becomes writable again.
+        _ = try answering(number)
         guard !channel.isWritable else { return nil }
         let promise = whenTaken ?? channel.eventLoop.makePromise()
         whenTaken = promise
@@ -302,7 +314,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         unanswered -= 1
         let end = HTTPServerResponsePart.end(trailers.map(HTTPHeaders.init))
         written = context.writeAndFlush(wrapOutboundOut(end))
-        if isLast { return closeWhenWritten(isSending: arrival != nil) }
+        if case .over = state { return }
+        if isLast { return closeWhenWritten(isSending: arrival != nil || heldSince != nil) }
         if case .answering(nil) = state {
             next()
         } else {
@@ -395,7 +408,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    private func refuse(_ error: HTTPParserError) {
+    private func refuse(_ error: HTTPParserError, isHead: Bool = false) {
         guard let context else { return }
         let id = services.world.makeID()
         // RFC 6585 §5.
@@ -415,7 +428,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         let head = HTTPResponse(
             status: .init(code: failure.status ?? failure.code.text.status), headerFields: fields)
         context.write(wrapOutboundOut(.head(HTTPResponseHead(head))), promise: nil)
-        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        if !isHead { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
         written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
         closeWhenWritten(isSending: true)
     }

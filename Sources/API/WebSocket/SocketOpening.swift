@@ -78,7 +78,7 @@ struct SocketOpening: Sendable {
         let bound = NIOLoopBound((connection, context), eventLoop: context.eventLoop)
         EventLoopFuture.andAllSucceed(leaving, on: context.eventLoop).whenComplete { result in
             let (connection, context) = bound.value
-            guard case .success = result, context.channel.isActive else {
+            guard case .success = result, context.channel.isActive, !connection.isEnding else {
                 context.close(promise: nil)
                 return
             }

@@ -120,6 +120,9 @@ package actor QuotaService {
             case .sourceFull: return .failure(refuse(source, .sourceFull))
             case .totalFull, .victimGone: return .failure(refuse(source, .totalFull))
             }
+        } catch .busy {
+            metrics.count(source, .unavailable)
+            return .failure(MarsadError(.overloaded, details: ["retry_after": "1"]))
         } catch {
             lose(error)
             return degraded(source)

@@ -80,6 +80,9 @@ package struct QuotaStoreError: Error, Sendable, Equatable {
     package var reason: String
 
     package init(reason: String) { self.reason = reason }
+
+    /// The store answers, and more slowly than it is asked.
+    package static let busy = QuotaStoreError(reason: "too many wait for the store")
 }
 
 /// Seats with their owners and ends. An owner is one process. Each call is atomic; repeated, it changes

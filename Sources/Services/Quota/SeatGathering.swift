@@ -73,7 +73,7 @@ package final class SeatGathering: Sendable {
                 if state.begin() { return .asks([]) }
                 // Nobody waits for longer than the questions that are open and the next ones take.
                 guard state.waiting.count < Limits.questions * Limits.acquisitionBatch else {
-                    return .answered(.failure(QuotaStoreError(reason: "too many wait")))
+                    return .answered(.failure(.busy))
                 }
                 state.waiting.append(Waiter(wish: wish, turn: turn))
                 return nil
