@@ -49,11 +49,19 @@ private final class Given: Sendable {
         for waiting in ready { waiting.promise.succeed() }
     }
 
-    /// Returns once so many packets and ends have come.
+    /// Returns once so many packets and ends have come; a test whose time is over fails instead.
     func wait(count: Int, ends: Int = 0) async throws {
         let promise = eventLoop.makePromise(of: Void.self)
         update { $0.waiting.append((count, ends, promise)) }
-        try await promise.futureResult.get()
+        try await withTaskCancellationHandler {
+            try await promise.futureResult.get()
+        } onCancel: {
+            let lost = contents.withLock { contents in
+                defer { contents.waiting = [] }
+                return contents.waiting
+            }
+            for waiting in lost { waiting.promise.fail(CancellationError()) }
+        }
     }
 }
 
@@ -73,6 +81,9 @@ private final class TestPublisher: ChannelInboundHandler {
     private var opener: SRTCPOpener?
     private var context: ChannelHandlerContext?
     private var ticker: RepeatedTask?
+    /// Packets that were sent: sent again with each tick, as UDP may lose any of them. Who has one takes no
+    /// second.
+    private var sent: [ByteBuffer] = []
     private let connected: EventLoopPromise<Void>
     /// The numbers of the first request for resends.
     private let requested: EventLoopPromise<[UInt16]>
@@ -130,6 +141,7 @@ private final class TestPublisher: ChannelInboundHandler {
     private func tick() {
         ice?.advance(to: now)
         dtls?.advance(to: now)
+        for packet in sent { send(packet) }
         drain()
     }
 
@@ -202,10 +214,13 @@ private final class TestPublisher: ChannelInboundHandler {
                 timestamp: UInt32(number) * 3600, ssrc: isResend ? 0x78 : Self.ssrc,
                 prefix: isResend ? number : nil, payload: $0, into: base)
         }
-        send(ByteBuffer(bytes: UnsafeRawBufferPointer(rebasing: bytes[..<count])))
+        let packet = ByteBuffer(bytes: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+        sent.append(packet)
+        send(packet)
     }
 
     func leave() {
+        sent = []
         dtls?.close()
         drain()
     }
@@ -238,6 +253,17 @@ private final class TestPublisher: ChannelInboundHandler {
         let connected: EventLoopFuture<Void>
         let requested: EventLoopFuture<[UInt16]>
         let keyframe: EventLoopFuture<Void>
+
+        /// What becomes of it; where the test's time is over, the encoder goes.
+        func wait<Value: Sendable>(
+            _ future: EventLoopFuture<Value>
+        ) async throws -> Value {
+            try await withTaskCancellationHandler {
+                try await future.get()
+            } onCancel: {
+                channel.close(promise: nil)
+            }
+        }
 
         func run(_ work: @escaping @Sendable (TestPublisher) throws -> Void) async throws {
             try await channel.eventLoop.submit { [publisher] in try work(publisher.value) }.get()
@@ -293,16 +319,16 @@ private final class TestPublisher: ChannelInboundHandler {
         let answer = try await live.publish(
             try id(), offer: try await encoder.offer(), on: loops[1], to: given.sink)
         try await encoder.run { try $0.accept(answer.description) }
-        try await encoder.connected.get()
+        try await encoder.wait(encoder.connected)
         // No keyframe yet: one is asked for.
         try await encoder.run { $0.send(1, Self.slice) }
-        try await encoder.keyframe.get()
+        try await encoder.wait(encoder.keyframe)
         try await encoder.run {
             $0.send(2, Self.keyframe)
             $0.send(5, Self.slice)
             $0.send(4, Self.slice)
         }
-        #expect(try await encoder.requested.get().first == 3)
+        #expect(try await encoder.wait(encoder.requested).first == 3)
         try await encoder.run { $0.send(3, Self.slice, isResend: true) }
         try await given.wait(count: 5)
         #expect(given.contents.withLock { $0.numbers } == [1, 2, 3, 4, 5])
