@@ -11,11 +11,11 @@ extension [UInt8] {
     /// Adds a number in decimal digits.
     package mutating func append(decimal number: Int) {
         if number < 0 { append(UInt8(ascii: "-")) }
-        append(digits: number.magnitude)
+        append(decimal: number.magnitude)
     }
 
-    private mutating func append(digits number: UInt) {
-        if number > 9 { append(digits: number / 10) }
+    package mutating func append(decimal number: UInt) {
+        if number > 9 { append(decimal: number / 10) }
         append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number % 10))
     }
 }

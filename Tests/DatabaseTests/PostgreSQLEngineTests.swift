@@ -116,12 +116,13 @@ struct PostgreSQLEngineTests {
         try await cluster.stop()
     }
 
-    @Test("waits for another writer no longer than it may")
+    @Test("waits for another writer no longer than it may, and for none of another schema")
     func lockTimeout() async throws {
-        try await withDatabase { cluster, _, engine in
+        try await withDatabase { cluster, name, engine in
             var timeouts = PostgreSQLTimeouts()
             timeouts.lockSeconds = 1
-            let hasty = try cluster.engine(timeouts: timeouts)
+            let hasty = try await cluster.database(named: name, timeouts: timeouts)
+            let elsewhere = try cluster.engine(timeouts: timeouts)
             let sleeps = "SELECT pg_sleep(60), 'holder'"
             let holder = Task { try await engine.transaction([Statement(sleeps)]) }
             let find = "SELECT pid FROM pg_stat_activity WHERE query = ? AND state = 'active'"
@@ -129,14 +130,17 @@ struct PostgreSQLEngineTests {
             while found == nil {
                 found = try await hasty.query(Statement(find, [.text(sleeps)])).first
             }
+            let statement = Statement("SELECT 1 AS one")
             await #expect(throws: DatabaseError.unavailable("SQLSTATE 55P03")) {
-                try await hasty.transaction([Statement("SELECT 1 AS one")])
+                try await hasty.transaction([statement])
             }
+            try await elsewhere.transaction([statement])
             let pid = try #require(try found?.integer("pid"))
             _ = try await hasty.query(
                 Statement("SELECT pg_terminate_backend(CAST(? AS INTEGER))", [.integer(pid)]))
             await #expect { try await holder.value } throws: { isUnavailable($0) }
             try await hasty.close()
+            try await elsewhere.close()
         }
     }
 

@@ -73,13 +73,16 @@ final class PostgreSQLCluster: Sendable {
     }
 
     /// A schema in place of a database: a hundred of them are made in no time.
-    func database(named name: String) async throws -> PostgreSQLEngine {
+    func database(
+        named name: String, timeouts: PostgreSQLTimeouts = PostgreSQLTimeouts()
+    ) async throws -> PostgreSQLEngine {
         let words = name.split { !$0.isASCII || !($0.isLetter || $0.isNumber) }
         let schema = "t_" + words.joined(separator: "_").lowercased().suffix(50)
         let administrator = try engine()
         try await administrator.execute(Statement("CREATE SCHEMA IF NOT EXISTS \(schema)"))
         try await administrator.close()
-        return try engine(parameters: "&options=-csearch_path%3D\(schema)")
+        return try engine(
+            parameters: "&options=-csearch_path%3D\(schema)", timeouts: timeouts)
     }
 
     func start() async throws {

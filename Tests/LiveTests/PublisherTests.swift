@@ -230,7 +230,8 @@ private final class TestPublisher: ChannelInboundHandler {
     private static let keyframe: [UInt8] = [0x65, 0x88, 1]
     private static let slice: [UInt8] = [0x41, 0x9A, 1]
 
-    /// A slow clock that can be put forward: what a busy machine delays is not late by it.
+    /// A slow clock that can be put forward: what a busy machine delays is not late by it. A lost packet
+    /// is waited for 200 ms.
     private final class Clock: Sendable {
         private let ahead = Mutex(Duration.zero)
 
@@ -239,7 +240,7 @@ private final class TestPublisher: ChannelInboundHandler {
         var world: World {
             World(
                 now: {
-                    Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds) / 10)
+                    Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds) / 100)
                         + self.ahead.withLock { $0 }
                 }, wallTime: { WallTime(microseconds: 1_000_000) },
                 random: { UInt64.random(in: 0 ... .max) },

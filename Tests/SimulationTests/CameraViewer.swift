@@ -31,17 +31,23 @@ final class CameraViewer: ChannelInboundHandler {
     private var receiver = Receiver()
     private var viewing = Viewing()
     private let frames: Int
+    private let whenFirst: @Sendable () -> Void
     private let done: EventLoopPromise<Viewing>
 
-    init(session: ClientSession, frames: Int, done: EventLoopPromise<Viewing>) {
+    init(
+        session: ClientSession, frames: Int, whenFirst: @escaping @Sendable () -> Void,
+        done: EventLoopPromise<Viewing>
+    ) {
         self.session = session
         self.frames = frames
+        self.whenFirst = whenFirst
         self.done = done
     }
 
+    /// `whenFirst` is called at the first unit, when the camera plays for certain.
     static func watch(
         _ url: String, frames: Int, credentials: Credentials? = nil,
-        group: any EventLoopGroup
+        group: any EventLoopGroup, whenFirst: @escaping @Sendable () -> Void = {}
     ) async throws -> Viewing {
         let target = try RTSPURL(parsing: url)
         let loop = group.next()
@@ -53,7 +59,8 @@ final class CameraViewer: ChannelInboundHandler {
                         url: target, credentials: credentials, userAgent: "test",
                         wantsAudio: true, nonce: { "0123456789abcdef" })
                     try channel.pipeline.syncOperations.addHandler(
-                        CameraViewer(session: session, frames: frames, done: done))
+                        CameraViewer(
+                            session: session, frames: frames, whenFirst: whenFirst, done: done))
                 }
             }
             .connect(host: target.host, port: target.port).get()
@@ -113,6 +120,7 @@ final class CameraViewer: ChannelInboundHandler {
         let time = unwrapper.unwrap(packet.timestamp)
         if let unit = try? depacketizer.push(packet, decodeTime: time) {
             viewing.units.append(unit)
+            if viewing.units.count == 1 { whenFirst() }
         }
         viewing.lost = receiver.lost
         if viewing.units.count == frames { done.succeed(viewing) }

@@ -22,6 +22,8 @@ final class ConnectionDeadline {
         look(at: deadline)
     }
 
+    func set(after time: Duration) { set(at: .now() + TimeAmount(time)) }
+
     func clear() { deadline = nil }
 
     func cancel() {

@@ -94,7 +94,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
             context.eventLoop.execute { [channel] in channel.close(promise: nil) }
             return
         }
-        deadline.set(at: .now() + TimeAmount(services.settings.requestTimeout))
+        deadline.set(after: services.settings.requestTimeout)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -256,7 +256,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     private func watch() {
         if case .over = state { return }
         if !channel.isWritable || unanswered == 0 && arrival == nil {
-            deadline.set(at: .now() + TimeAmount(services.settings.idleTimeout))
+            deadline.set(after: services.settings.idleTimeout)
         } else if let arrival, heldSince == nil {
             deadline.set(at: arrival)
         } else {
@@ -359,13 +359,13 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         guard let written else { return close() }
         let isSending = isSending && !isEnding
         leave()
-        deadline.set(at: .now() + TimeAmount(services.settings.idleTimeout))
+        deadline.set(after: services.settings.idleTimeout)
         written.assumeIsolated().whenComplete { [self] _ in
             guard isSending else { return channel.close(promise: nil) }
             // Bytes that nobody reads make the kernel reset a connection that is closed, and the client
             // may lose its answer (RFC 9112 §9.6).
             channel.close(mode: .output, promise: nil)
-            deadline.set(at: .now() + TimeAmount(Self.lingering))
+            deadline.set(after: Self.lingering)
             readOn()
         }
     }

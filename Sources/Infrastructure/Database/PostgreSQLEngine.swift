@@ -3,7 +3,7 @@
 import Synchronization
 
 /// PostgreSQL behind `DatabaseEngine`. Transactions run one after the other, whichever process they
-/// come from, as they do in SQLite: each holds the database's advisory lock until it ends. So what a
+/// come from, as they do in SQLite: each holds the schema's advisory lock until it ends. So what a
 /// statement checked is still true when the next one changes it.
 package final class PostgreSQLEngine: DatabaseEngine {
     private let writer: PostgreSQLWriter

@@ -3,9 +3,13 @@
 
 /// The writing connection's owner: one transaction at a time, in the order in which they came.
 actor PostgreSQLWriter {
-    /// Held by each transaction until its end. The number is "marsad" in ASCII: nobody else's.
+    /// Held by each transaction until its end, for the schema that its names are looked for in: another
+    /// one is another installation. The seed is "marsad" in ASCII: nobody else's.
     private static let lock = PostgreSQLConnection.Command.control(
-        "SELECT pg_advisory_xact_lock(\(0x6d61_7273_6164))")
+        """
+        SELECT pg_advisory_xact_lock(
+            hashtextextended(coalesce(current_schema(), ''), \(0x6d61_7273_6164)))
+        """)
 
     private let connection: PostgreSQLConnection
     private var isTaken = false

@@ -94,7 +94,7 @@ package struct HLSPlaylist: Sendable {
         put("#EXTINF:")
         // Seconds with five decimals, computed in integers: no locale, no rounding drift.
         let hundredThousandths = UInt64(max(0, segment.duration)) &* 10 / 9
-        putDecimal(hundredThousandths / 100_000, to: &body)
+        body.append(decimal: UInt(hundredThousandths / 100_000))
         body.append(UInt8(ascii: "."))
         putDigits(Int(hundredThousandths % 100_000), 5, to: &body)
         put(",\n")
@@ -123,7 +123,7 @@ package struct HLSPlaylist: Sendable {
         }
     }
 
-    private mutating func put(_ text: String) { body.append(contentsOf: text.utf8) }
+    private mutating func put(_ text: String) { body.append(utf8: text) }
 }
 
 /// The lines with dates: a playlist of a day has thousands, on one day or two.
@@ -162,13 +162,5 @@ private func putDigits(_ value: Int, _ count: Int, to body: inout [UInt8]) {
     while divisor > 0 {
         body.append(UInt8(ascii: "0") + UInt8(value / divisor % 10))
         divisor /= 10
-    }
-}
-
-private func putDecimal(_ value: UInt64, to body: inout [UInt8]) {
-    if value < 10 {
-        body.append(UInt8(ascii: "0") + UInt8(value))
-    } else {
-        body.append(contentsOf: String(value).utf8)
     }
 }
