@@ -227,6 +227,7 @@ let package = Package(
             "API",
             [
                 "API", "Ingest", "Domain", "Observability", "Outbound", "Primitives", nioCore,
+                nioHTTP1,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),
             ]),

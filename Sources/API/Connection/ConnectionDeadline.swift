@@ -16,15 +16,12 @@ final class ConnectionDeadline {
         self.onPassed = onPassed
     }
 
-    func set(at deadline: NIODeadline) {
+    /// - Parameter deadline: `nil` while nothing is waited for.
+    func set(at deadline: NIODeadline?) {
         self.deadline = deadline
-        if let timer, timer.due <= deadline { return }
+        guard let deadline, timer.map({ $0.due > deadline }) ?? true else { return }
         look(at: deadline)
     }
-
-    func set(after time: Duration) { set(at: .now() + TimeAmount(time)) }
-
-    func clear() { deadline = nil }
 
     func cancel() {
         deadline = nil

@@ -1,4 +1,4 @@
-// One connection of a client: its requests in their order, and how long it may keep us waiting.
+// One connection of a client, as a handler of NIO.
 // SPDX-License-Identifier: Apache-2.0
 
 import Domain
@@ -11,32 +11,13 @@ import NIOHTTP1
 import NIOHTTPTypesHTTP1
 import NIOSSL
 
-/// Takes requests from the decoder and gives each to a task of its own, the next when the one before it is
-/// answered. Closes a connection whose request does not arrive, that stays idle, or that takes nothing of
-/// its answer; says in the one shape what the parser refused; and hands the connection over when an
-/// answer makes it a WebSocket.
+/// Carries out what `HTTPExchanges` says of a connection: takes requests from the decoder, gives each to a
+/// task of its own, writes the answers, and closes. Hands the connection over when an answer makes it a
+/// WebSocket.
 final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
-
-    /// What is waited for before a handler is asked; a larger body comes to it as a stream.
-    private static let smallBody = 16 * 1024
-    /// How long a client that is still sending may go on when it has been answered for the last time.
-    private static let lingering = Duration.seconds(2)
-
-    private enum State {
-        /// No request is there.
-        case idle
-        /// The body of a small request is on its way.
-        case collecting(RequestHead, ByteBuffer)
-        /// A request is being answered; `nil` where it has arrived whole.
-        case answering(StreamedBody?)
-        /// A request was answered before it had arrived whole; the rest is passed over.
-        case skipping
-        /// Nothing that is read counts any more: it closes, or is a WebSocket.
-        case over
-    }
 
     private let services: ConnectionServices
     private let channel: any Channel
@@ -45,30 +26,12 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     private let deadline: ConnectionDeadline
     private var context: ChannelHandlerContext?
 
-    // What is read.
-    private var state = State.idle
-    /// What came behind a request that is not answered yet.
-    private var later = CircularBuffer<HTTPServerRequestPart>()
-    /// When the request that is on its way has to be there; `nil` where none is.
-    private var arrival: NIODeadline?
-    /// When reading was stopped; `nil` while it goes on.
-    private var heldSince: NIODeadline?
-    /// Whether a handler takes a body more slowly than its client sends it.
-    private var isBodyHeld = false
-    /// What the parser refused behind the present request.
-    private var refused: HTTPParserError?
-    /// The client sends nothing more, or the server stops: what has come is answered.
-    private(set) var isEnding = false
-
-    // What is answered.
-    private var unanswered = 0
-    /// Which answer is being written, counted up at its begin and at its end.
-    private var number = 0
-    private var version = HTTPVersion.http1_1
-    /// Whether the connection ends with the present answer.
-    private var isLast = false
+    private var exchanges: HTTPExchanges
+    /// Of the request that is being answered, where it is not there yet.
+    private var body: StreamedBody?
     /// What is left of the present answer's body; `nil` where nobody knows.
     private var bytesLeft: Int?
+    /// Done when the client has caught up.
     private var whenTaken: EventLoopPromise<Void>?
     /// When the last answer is with the kernel.
     private var written: EventLoopFuture<Void>?
@@ -78,6 +41,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Done when this has left the connection and no task of its requests runs any more.
     var ended: EventLoopFuture<Void> { ending.futureResult }
+    var isEnding: Bool { exchanges.isEnding }
 
     init(_ services: ConnectionServices, on channel: any Channel) {
         self.services = services
@@ -85,6 +49,10 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         executor = ConnectionLoops.executor(on: channel.eventLoop)
         peer = ClientAddress(channel.remoteAddress)
         deadline = ConnectionDeadline(on: channel.eventLoop) { channel.close(promise: nil) }
+        let limits = HTTPExchanges.Limits(
+            arrival: TimeAmount(services.settings.requestTimeout),
+            silence: TimeAmount(services.settings.idleTimeout))
+        exchanges = HTTPExchanges(limits, at: .now())
         ending = channel.eventLoop.makePromise()
     }
 
@@ -94,7 +62,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
             context.eventLoop.execute { [channel] in channel.close(promise: nil) }
             return
         }
-        deadline.set(after: services.settings.requestTimeout)
+        drain()
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -104,85 +72,113 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        leave()
+        exchanges.closed()
+        drain()
         deadline.cancel()
-        later.removeAll()
         whenTaken?.fail(ChannelError.ioOnClosedChannel)
         whenTaken = nil
         context.fireChannelInactive()
     }
 
-    // MARK: What arrives
+    // MARK: What happens to the connection
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let part = unwrapInboundIn(data)
-        switch part {
-        case .head:
-            arrival = .now() + TimeAmount(services.settings.requestTimeout)
-            unanswered += 1
-        case .body: break
-        case .end: arrival = nil
-        }
-        if case .answering(nil) = state {
-            later.append(part)
-        } else {
-            take(part)
-        }
-        if case .body = part { return }
-        watch()
+        exchanges.receive(unwrapInboundIn(data), at: .now())
+        drain()
     }
 
-    private func take(_ part: HTTPServerRequestPart) {
-        switch (state, part) {
-        case (.idle, .head(let head)): begin(head)
-        case (.collecting(let head, var body), .body(var chunk)):
-            state = .idle
-            if body.readableBytes == 0 { body = chunk } else { body.writeBuffer(&chunk) }
-            state = .collecting(head, body)
-        case (.collecting(let head, let body), .end):
-            state = .answering(nil)
-            answer(head.request, RequestBody(buffer: body))
-        case (.answering(let body?), .body(let chunk)): isBodyHeld = !body.yield(chunk)
-        case (.answering(let body?), .end):
-            body.finish()
-            isBodyHeld = false
-            state = .answering(nil)
-        case (.skipping, .end): next()
-        case (.idle, _), (.collecting, _), (.answering, _), (.skipping, _), (.over, _): break
+    func read(context: ChannelHandlerContext) {
+        if exchanges.mayRead(at: .now()) { context.read() }
+        drain()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if channel.isWritable {
+            whenTaken?.succeed()
+            whenTaken = nil
+        }
+        exchanges.setWritable(channel.isWritable, at: .now())
+        drain()
+        context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ChannelShouldQuiesceEvent, ChannelEvent.inputClosed:
+            exchanges.endInput(at: .now())
+            drain()
+        default: context.fireUserInboundEventTriggered(event)
         }
     }
 
-    private func begin(_ received: HTTPRequestHead) {
-        guard let head = RequestHead(received) else {
-            return refuse(.invalidHeaderToken, isHead: received.method == .HEAD)
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case let error as HTTPParserError: exchanges.fail(error, at: .now())
+        // What came behind an error that was told.
+        case is ByteToMessageDecoderError: break
+        // The end of the input follows, and the decoder says whether it was one of a request.
+        case let error as NIOSSLError where error == .uncleanShutdown: break
+        default: exchanges.close()
         }
-        version = received.version
-        isLast = head.isLast
-        if head.expectsContinue, let context {
-            // Leave to send the body; what is refused is refused by the answer (RFC 9110 §10.1.1).
-            let head = HTTPResponseHead(version: version, status: .continue)
-            context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
-            guard case .idle = state else { return }
-        }
-        if case .after(let bytes) = head.body, bytes <= Self.smallBody {
-            state = .collecting(head, ByteBuffer())
+        drain()
+    }
+
+    func triggerUserOutboundEvent(
+        context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?
+    ) {
+        guard let opening = event as? SocketOpening else {
+            context.triggerUserOutboundEvent(event, promise: promise)
             return
         }
+        self.opening = opening
+        promise?.succeed()
+    }
+
+    // MARK: What follows from it
+
+    private func drain() {
+        while let output = exchanges.pollOutput() { perform(output) }
+        deadline.set(at: exchanges.deadline)
+    }
+
+    private func perform(_ output: HTTPExchanges.Output) {
+        switch output {
+        case .ask(let head, .whole(let bytes), let number):
+            answer(head, RequestBody(buffer: bytes), number)
+        case .ask(let head, .streamed, let number): answer(head, stream(), number)
+        case .body(let bytes):
+            if let body, !body.yield(bytes) { exchanges.holdBody() }
+        case .bodyEnd(let error):
+            body?.finish(error)
+            body = nil
+        case .leaveToSend(let version):
+            let head = HTTPResponseHead(version: version, status: .continue)
+            context?.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
+        case .refuse(let error, let isHead): refuse(error, isHead: isHead)
+        case .read:
+            if let context { read(context: context) }
+        case .watchAnswers: watchAnswers()
+        case .closeOutput: channel.close(mode: .output, promise: nil)
+        case .close: channel.close(promise: nil)
+        }
+    }
+
+    /// A body that is asked for as its handler takes it.
+    private func stream() -> RequestBody {
         let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
         let (body, request) = StreamedBody.make { [loop = channel.eventLoop] in
             loop.execute {
-                bound.value.isBodyHeld = false
-                bound.value.readOn()
+                bound.value.exchanges.wantBody()
+                bound.value.drain()
             }
         }
-        state = .answering(body)
-        answer(head.request, request)
+        self.body = body
+        return request
     }
 
-    private func answer(_ head: HTTPRequest, _ body: RequestBody) {
+    private func answer(_ head: HTTPRequest, _ body: RequestBody, _ number: Int) {
         let request = Request(head: head, body: body)
         let context = MarsadRequestContext(on: channel, from: peer, services.logger)
-        number += 1
         tasks += 1
         let writer = AnswerWriter(self, on: channel.eventLoop, number: number)
         Task(executorPreference: executor) { [responder = services.responder] in
@@ -195,99 +191,30 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// The request is answered and has arrived; what came behind it is looked at.
-    private func next() {
-        state = .idle
-        while !later.isEmpty {
-            if case .answering(nil) = state { break }
-            take(later.removeFirst())
-        }
-        if let error = refused {
-            refused = nil
-            fail(error)
-        }
-        if case .idle = state, isEnding { return closeWhenWritten() }
-        readOn()
+    private func watchAnswers() {
+        guard let written else { return answersAreWritten() }
+        written.assumeIsolated().whenComplete { [self] _ in answersAreWritten() }
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        switch event {
-        case is ChannelShouldQuiesceEvent, ChannelEvent.inputClosed:
-            isEnding = true
-            if case .idle = state { closeWhenWritten() }
-        default: context.fireUserInboundEventTriggered(event)
-        }
+    private func answersAreWritten() {
+        exchanges.answersAreWritten(at: .now())
+        drain()
     }
 
-    // MARK: What is waited for
-
-    func read(context: ChannelHandlerContext) {
-        if isReadingPointless {
-            guard heldSince == nil else { return }
-            heldSince = .now()
-        } else {
-            context.read()
-            guard let since = heldSince else { return }
-            heldSince = nil
-            // What was not read could not arrive.
-            arrival = arrival.map { $0 + (.now() - since) }
-        }
-        watch()
-    }
-
-    private func readOn() {
-        guard heldSince != nil, let context else { return }
-        read(context: context)
-    }
-
-    /// Whether what would be read could only wait in memory.
-    private var isReadingPointless: Bool {
-        switch state {
-        case .answering(nil):
-            !later.isEmpty || isLast || refused != nil || !channel.isWritable
-        case .answering: isBodyHeld
-        // Answers without a body wait for nobody.
-        case .idle, .collecting, .skipping: !channel.isWritable
-        case .over: false
-        }
-    }
-
-    /// Sets the deadline by what is waited for; to be called when that changes.
-    private func watch() {
-        if case .over = state { return }
-        if !channel.isWritable || unanswered == 0 && arrival == nil {
-            deadline.set(after: services.settings.idleTimeout)
-        } else if let arrival, heldSince == nil {
-            deadline.set(at: arrival)
-        } else {
-            deadline.clear()
-        }
-    }
-
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if channel.isWritable {
-            whenTaken?.succeed()
-            whenTaken = nil
-            readOn()
-        }
-        watch()
-        context.fireChannelWritabilityChanged()
-    }
-
-    // MARK: What goes out
+    // MARK: What a handler answers
 
     func begin(_ response: Response, _ number: Int) throws {
         let context = try answering(number)
         if response.status == .switchingProtocols, let opening {
-            self.number += 1
-            guard !isEnding else { return close() }
-            leave()
-            return opening.upgrade(context, response.headers, instead: self)
+            let isUpgraded = exchanges.upgrade()
+            drain()
+            if isUpgraded { opening.upgrade(context, response.headers, instead: self) }
+            return
         }
-        if isEnding, later.isEmpty { isLast = true }
         var head = HTTPResponseHead(response.head)
-        head.version = version
-        if isLast { head.headers.replaceOrAdd(name: "Connection", value: "close") }
+        let connection = exchanges.beginAnswer()
+        head.version = connection.version
+        if connection.isLast { head.headers.replaceOrAdd(name: "Connection", value: "close") }
         bytesLeft = response.body.contentLength
         context.write(wrapOutboundOut(.head(head)), promise: nil)
     }
@@ -310,105 +237,28 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
 
     func end(_ trailers: HTTPFields?, _ number: Int) throws {
         let context = try answering(number)
-        self.number += 1
-        unanswered -= 1
         let end = HTTPServerResponsePart.end(trailers.map(HTTPHeaders.init))
         written = context.writeAndFlush(wrapOutboundOut(end))
-        if case .over = state { return }
-        if isLast { return closeWhenWritten(isSending: arrival != nil || heldSince != nil) }
-        if case .answering(nil) = state {
-            next()
-        } else {
-            isBodyHeld = false
-            state = .skipping
-            readOn()
-        }
-        watch()
+        exchanges.endAnswer(at: .now())
+        drain()
     }
 
     /// The task of a request has ended; a client that would wait for the rest of its answer is left.
     func leave(_ number: Int) {
-        if number == self.number { close() }
+        exchanges.abandonAnswer(number)
+        drain()
         tasks -= 1
         if tasks == 0, context == nil { ending.succeed() }
     }
 
     private func answering(_ number: Int) throws -> ChannelHandlerContext {
-        guard number == self.number, case .answering = state, let context else {
+        guard exchanges.isAnswering(number), let context else {
             throw ChannelError.ioOnClosedChannel
         }
         return context
     }
 
-    // MARK: The end
-
-    private func leave() {
-        // A handler must not take half a body for a whole one.
-        if case .answering(let body?) = state { body.finish(HTTPParserError.invalidEOFState) }
-        state = .over
-    }
-
-    private func close() {
-        leave()
-        channel.close(promise: nil)
-    }
-
-    /// Whoever sends no more may still be reading.
-    /// - Parameter isSending: whether more of a request may come.
-    private func closeWhenWritten(isSending: Bool = false) {
-        guard let written else { return close() }
-        let isSending = isSending && !isEnding
-        leave()
-        deadline.set(after: services.settings.idleTimeout)
-        written.assumeIsolated().whenComplete { [self] _ in
-            guard isSending else { return channel.close(promise: nil) }
-            // Bytes that nobody reads make the kernel reset a connection that is closed, and the client
-            // may lose its answer (RFC 9112 §9.6).
-            channel.close(mode: .output, promise: nil)
-            deadline.set(after: Self.lingering)
-            readOn()
-        }
-    }
-
-    func triggerUserOutboundEvent(
-        context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?
-    ) {
-        guard let opening = event as? SocketOpening else {
-            context.triggerUserOutboundEvent(event, promise: promise)
-            return
-        }
-        self.opening = opening
-        promise?.succeed()
-    }
-
-    // MARK: What is no HTTP
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        case let error as HTTPParserError: fail(error)
-        // What came behind an error that was told.
-        case is ByteToMessageDecoderError: break
-        // The end of the input follows, and the decoder says whether it was one of a request.
-        case let error as NIOSSLError where error == .uncleanShutdown: break
-        default: close()
-        }
-    }
-
-    private func fail(_ error: HTTPParserError) {
-        switch state {
-        case .idle, .collecting: refuse(error)
-        case .answering(let body?):
-            body.finish(error)
-            isLast = true
-            isBodyHeld = false
-            state = .answering(nil)
-        case .answering(nil): refused = error
-        case .skipping: closeWhenWritten(isSending: true)
-        case .over: break
-        }
-    }
-
-    private func refuse(_ error: HTTPParserError, isHead: Bool = false) {
+    private func refuse(_ error: HTTPParserError, isHead: Bool) {
         guard let context else { return }
         let id = services.world.makeID()
         // RFC 6585 §5.
@@ -430,6 +280,5 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         context.write(wrapOutboundOut(.head(HTTPResponseHead(head))), promise: nil)
         if !isHead { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
         written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
-        closeWhenWritten(isSending: true)
     }
 }

@@ -28,8 +28,11 @@ struct StreamedBody {
 
     /// Whether more may be read from the client now.
     func yield(_ chunk: ByteBuffer) -> Bool { source.yield(chunk) != .stopProducing }
-    func finish() { source.finish() }
-    func finish(_ error: any Error) { source.finish(error) }
+
+    /// - Parameter error: why it never will be whole.
+    func finish(_ error: (any Error)?) {
+        if let error { source.finish(error) } else { source.finish() }
+    }
 
     private struct Demand: NIOAsyncSequenceProducerDelegate {
         let onDemand: @Sendable () -> Void
