@@ -53,7 +53,14 @@ extension InteropTests {
         ) async throws {
             let prepared = try await server.prepare(id, begun, .present)
             #expect(prepared.status == "READY")
-            #expect(prepared.gaps.map(\.reason) == ["RESTART"])
+            // On a busy machine a camera may fall silent for five seconds; the server says so.
+            let log = server.program.errors
+            let failures = log.ranges(of: "event=camera_failed").count
+            let reasons = prepared.gaps.map(\.reason)
+            #expect(
+                reasons.first == "RESTART"
+                    && reasons.dropFirst().allSatisfy { $0 == "SOURCE_LOST" }
+                    && reasons.count <= 1 + failures, "\(prepared.gaps) \(log)")
             let playlist = try await server.answer(prepared.playlist_url)
             let text = String(decoding: playlist.body, as: UTF8.self)
             #expect(text.contains("#EXT-X-DISCONTINUITY\n"))

@@ -42,9 +42,9 @@ struct AnswerWriter: ResponseBodyWriter, Sendable {
     }
 
     /// Nothing more comes, be the answer whole or not.
-    func leave() {
-        guard loop.inEventLoop else { return loop.execute { connection.value.leave(number) } }
-        connection.value.leave(number)
+    func taskEnded() {
+        guard loop.inEventLoop else { return loop.execute { connection.value.taskEnded(number) } }
+        connection.value.taskEnded(number)
     }
 
     private func onLoop<Result: Sendable>(

@@ -10,6 +10,7 @@ import NIOFoundationCompat
 import NIOHTTP1
 import NIOHTTPTypesHTTP1
 import NIOSSL
+import Primitives
 
 /// Carries out what `HTTPExchanges` says of a connection: takes requests from the decoder, gives each to a
 /// task of its own, writes the answers, and closes. Hands the connection over when an answer makes it a
@@ -27,8 +28,9 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     private var context: ChannelHandlerContext?
 
     private var exchanges: HTTPExchanges
+    private var isDraining = false
     /// Of the request that is being answered, where it is not there yet.
-    private var body: StreamedBody?
+    private var body: (number: Int, parts: StreamedBody)?
     /// What is left of the present answer's body; `nil` where nobody knows.
     private var bytesLeft: Int?
     /// Done when the client has caught up.
@@ -48,16 +50,19 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         self.channel = channel
         executor = ConnectionLoops.executor(on: channel.eventLoop)
         peer = ClientAddress(channel.remoteAddress)
-        deadline = ConnectionDeadline(on: channel.eventLoop) { channel.close(promise: nil) }
+        deadline = ConnectionDeadline(on: channel.eventLoop, services.world)
         let limits = HTTPExchanges.Limits(
-            arrival: TimeAmount(services.settings.requestTimeout),
-            silence: TimeAmount(services.settings.idleTimeout))
-        exchanges = HTTPExchanges(limits, at: .now())
+            arrival: services.settings.requestTimeout, silence: services.settings.idleTimeout)
+        exchanges = HTTPExchanges(limits, at: services.world.now())
         ending = channel.eventLoop.makePromise()
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
+        deadline.onPassed = { [self] in
+            exchanges.advance(to: now)
+            drain()
+        }
         guard services.count.admit(channel, from: peer) else {
             context.eventLoop.execute { [channel] in channel.close(promise: nil) }
             return
@@ -66,7 +71,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        deadline.cancel()
+        deadline.end()
         self.context = nil
         if tasks == 0 { ending.succeed() }
     }
@@ -74,7 +79,6 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     func channelInactive(context: ChannelHandlerContext) {
         exchanges.closed()
         drain()
-        deadline.cancel()
         whenTaken?.fail(ChannelError.ioOnClosedChannel)
         whenTaken = nil
         context.fireChannelInactive()
@@ -82,13 +86,15 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
 
     // MARK: What happens to the connection
 
+    private var now: Instant { services.world.now() }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        exchanges.receive(unwrapInboundIn(data), at: .now())
+        exchanges.receive(unwrapInboundIn(data), at: now)
         drain()
     }
 
     func read(context: ChannelHandlerContext) {
-        if exchanges.mayRead(at: .now()) { context.read() }
+        exchanges.allowRead(at: now)
         drain()
     }
 
@@ -97,23 +103,23 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
             whenTaken?.succeed()
             whenTaken = nil
         }
-        exchanges.setWritable(channel.isWritable, at: .now())
+        exchanges.setWritable(channel.isWritable, at: now)
         drain()
         context.fireChannelWritabilityChanged()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case is ChannelShouldQuiesceEvent, ChannelEvent.inputClosed:
-            exchanges.endInput(at: .now())
-            drain()
-        default: context.fireUserInboundEventTriggered(event)
+        case ChannelEvent.inputClosed: exchanges.endInput(at: now)
+        case is ChannelShouldQuiesceEvent: exchanges.stop(at: now)
+        default: return context.fireUserInboundEventTriggered(event)
         }
+        drain()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
-        case let error as HTTPParserError: exchanges.fail(error, at: .now())
+        case let error as HTTPParserError: exchanges.fail(error, at: now)
         // What came behind an error that was told.
         case is ByteToMessageDecoderError: break
         // The end of the input follows, and the decoder says whether it was one of a request.
@@ -137,7 +143,11 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: What follows from it
 
     private func drain() {
+        // What one output sets off comes behind those that were there.
+        guard !isDraining else { return }
+        isDraining = true
         while let output = exchanges.pollOutput() { perform(output) }
+        isDraining = false
         deadline.set(at: exchanges.deadline)
     }
 
@@ -145,18 +155,17 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         switch output {
         case .ask(let head, .whole(let bytes), let number):
             answer(head, RequestBody(buffer: bytes), number)
-        case .ask(let head, .streamed, let number): answer(head, stream(), number)
+        case .ask(let head, .streamed, let number): answer(head, stream(number), number)
         case .body(let bytes):
-            if let body, !body.yield(bytes) { exchanges.holdBody() }
-        case .bodyEnd(let error):
-            body?.finish(error)
+            if let body, !body.parts.yield(bytes) { exchanges.holdBody(body.number) }
+        case .bodyEnd(let isWhole):
+            body?.parts.finish(isWhole: isWhole)
             body = nil
         case .leaveToSend(let version):
             let head = HTTPResponseHead(version: version, status: .continue)
             context?.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
         case .refuse(let error, let isHead): refuse(error, isHead: isHead)
-        case .read:
-            if let context { read(context: context) }
+        case .read: context?.read()
         case .watchAnswers: watchAnswers()
         case .closeOutput: channel.close(mode: .output, promise: nil)
         case .close: channel.close(promise: nil)
@@ -164,15 +173,16 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     /// A body that is asked for as its handler takes it.
-    private func stream() -> RequestBody {
+    private func stream(_ number: Int) -> RequestBody {
         let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        let (body, request) = StreamedBody.make { [loop = channel.eventLoop] in
+        let (parts, request) = StreamedBody.make { [loop = channel.eventLoop] in
             loop.execute {
-                bound.value.exchanges.wantBody()
-                bound.value.drain()
+                let connection = bound.value
+                connection.exchanges.wantBody(number, at: connection.now)
+                connection.drain()
             }
         }
-        self.body = body
+        body = (number, parts)
         return request
     }
 
@@ -187,7 +197,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
             } catch {
                 // Nobody can be told: the client is gone, or has half an answer.
             }
-            writer.leave()
+            writer.taskEnded()
         }
     }
 
@@ -197,7 +207,7 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func answersAreWritten() {
-        exchanges.answersAreWritten(at: .now())
+        exchanges.answersAreWritten(at: now)
         drain()
     }
 
@@ -206,13 +216,15 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     func begin(_ response: Response, _ number: Int) throws {
         let context = try answering(number)
         if response.status == .switchingProtocols, let opening {
-            let isUpgraded = exchanges.upgrade()
+            let isUpgraded = exchanges.upgrade(number)
             drain()
             if isUpgraded { opening.upgrade(context, response.headers, instead: self) }
             return
         }
+        guard let connection = exchanges.beginAnswer(number) else {
+            throw ChannelError.ioOnClosedChannel
+        }
         var head = HTTPResponseHead(response.head)
-        let connection = exchanges.beginAnswer()
         head.version = connection.version
         if connection.isLast { head.headers.replaceOrAdd(name: "Connection", value: "close") }
         bytesLeft = response.body.contentLength
@@ -239,12 +251,12 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
         let context = try answering(number)
         let end = HTTPServerResponsePart.end(trailers.map(HTTPHeaders.init))
         written = context.writeAndFlush(wrapOutboundOut(end))
-        exchanges.endAnswer(at: .now())
+        exchanges.endAnswer(number, at: now)
         drain()
     }
 
     /// The task of a request has ended; a client that would wait for the rest of its answer is left.
-    func leave(_ number: Int) {
+    func taskEnded(_ number: Int) {
         exchanges.abandonAnswer(number)
         drain()
         tasks -= 1

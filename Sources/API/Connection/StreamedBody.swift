@@ -4,6 +4,9 @@
 import HummingbirdCore
 import NIOCore
 
+/// What a handler gets in place of the rest of a body that will not come whole.
+struct TornBody: Error {}
+
 /// The end of a body where its bytes arrive. Used on the connection's event loop.
 struct StreamedBody {
     private typealias Producer = NIOThrowingAsyncSequenceProducer<
@@ -28,10 +31,8 @@ struct StreamedBody {
 
     /// Whether more may be read from the client now.
     func yield(_ chunk: ByteBuffer) -> Bool { source.yield(chunk) != .stopProducing }
-
-    /// - Parameter error: why it never will be whole.
-    func finish(_ error: (any Error)?) {
-        if let error { source.finish(error) } else { source.finish() }
+    func finish(isWhole: Bool) {
+        if isWhole { source.finish() } else { source.finish(TornBody()) }
     }
 
     private struct Demand: NIOAsyncSequenceProducerDelegate {

@@ -6,7 +6,6 @@ import HTTPTypes
 package import Hummingbird
 import Logging
 import NIOCore
-import NIOHTTP1
 import Observability
 import Primitives
 
@@ -158,7 +157,7 @@ package struct Gateway: HTTPResponder {
 
     private func marsadError(_ error: any Error, _ context: Context) -> MarsadError {
         if let known = error as? MarsadError { return known }
-        if error is HTTPParserError { return MarsadError(.invalidRequest) }
+        if error is TornBody { return MarsadError(.invalidRequest) }
         logger.error(
             "request failed",
             metadata: [

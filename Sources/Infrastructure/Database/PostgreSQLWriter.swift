@@ -3,8 +3,8 @@
 
 /// The writing connection's owner: one transaction at a time, in the order in which they came.
 actor PostgreSQLWriter {
-    /// Held by each transaction until its end, for the schema that its names are looked for in: another
-    /// one is another installation. The seed is "marsad" in ASCII: nobody else's.
+    /// Held by each transaction until its end, for the schema in which its tables are made: another one is
+    /// another installation. The seed is "marsad" in ASCII.
     private static let lock = PostgreSQLConnection.Command.control(
         """
         SELECT pg_advisory_xact_lock(
