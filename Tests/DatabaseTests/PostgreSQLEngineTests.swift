@@ -214,10 +214,14 @@ struct PostgreSQLEngineTests {
     func addresses() {
         for good in [
             "postgresql://u:p@h:5433/d?sslmode=verify-full", "postgres:///d", "postgresql://a,b/d",
+            "postgresql://u%40x:p@h-1.a_b/d", "postgresql://u@[fe80::1%25eth0]:1,127.0.0.1/d",
+            "postgresql://u@%2Frun%2Fpostgresql/d", "postgresql:///d?host=/run/a%20b",
         ] { #expect(PostgreSQLAddress(parsing: good) != nil) }
         for bad in [
             "", "sqlite:", "host=h", "mysql://h/d", "postgresql://h/d?nothing=1", "postgresql://[h",
             "postgresql://h/d%00", "postgresql://h/\0", "postgresql://h:p:q@@/%zz",
+            // An @ of the password's own.
+            "postgresql://u:p@ss@h/d", "postgresql://u:p@s$s@h/d", "postgresql://u:p@s/s@h/d",
         ] { #expect(PostgreSQLAddress(parsing: bad) == nil, "\(bad)") }
     }
 }

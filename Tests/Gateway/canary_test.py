@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Usage: canary_test.py [--marsad .build/release/marsad] [--seed N]
 
-Starts a server of its own at the most talkative log level in a temporary folder, with a camera and a
-Valkey that refuse it; needs nothing but Python. Prints one line a check and "N passed, N failed"; exits
+Starts a server of its own at the most talkative log level in a temporary folder, with a camera, a Valkey
+and a PostgreSQL that refuse it; needs nothing but Python. Prints one line a check and "N passed, N failed"; exits
 1 on failure.
 """
 import argparse
@@ -17,6 +17,7 @@ import re
 import signal
 import socket
 import string
+import struct
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ from gateway_test import ROOT, Connection  # noqa: E402
 SYMBOLS = string.ascii_letters + string.digits + string.punctuation
 PIECE = 8
 ROLES = ["administrator", "user", "new user", "wrong password", "camera", "new camera", "bad camera",
-         "webhook", "welcome", "TURN", "Valkey", "bearer", "link", "command"]
+         "webhook", "welcome", "TURN", "Valkey", "bearer", "link", "command", "PostgreSQL"]
 
 
 def canaries(seed):
@@ -86,12 +87,13 @@ class Search:
 
 
 class Peer(threading.Thread):
-    """Listens, and answers each message that has come whole."""
+    """Listens, and answers each message that has come whole: `answer` gives what to say to the first one
+    in a buffer, and the rest of the buffer; or nothing yet."""
 
-    def __init__(self, end, answer):
+    def __init__(self, answer):
         super().__init__(daemon=True)
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port, self.end, self.answer, self.heard = self.listener.getsockname()[1], end, answer, b""
+        self.port, self.answer, self.heard = self.listener.getsockname()[1], answer, b""
         self.start()
 
     def run(self):
@@ -104,30 +106,52 @@ class Peer(threading.Thread):
         try:
             while data := connection.recv(65536):
                 buffer, self.heard = buffer + data, self.heard + data
-                while self.end in buffer:
-                    message, _, buffer = buffer.partition(self.end)
-                    connection.sendall(self.answer(message))
+                while answered := self.answer(buffer):
+                    said, buffer = answered
+                    connection.sendall(said)
         except OSError:
             pass
         connection.close()
 
 
-def refusing_camera(message):
+def refusing_valkey(buffer):
+    _, found, rest = buffer.partition(b"\n")
+    return (b"-WRONGPASS invalid username-password pair\r\n", rest) if found else None
+
+
+def refusing_postgresql(buffer):
+    """Without TLS, so that the password is sent as it is; says back what it was told."""
+    start = 1 if buffer.startswith(b"p") else 0
+    length = start + int.from_bytes(buffer[start:start + 4], "big")
+    if len(buffer) < max(length, start + 4):
+        return None
+    message, rest = buffer[start + 4:length], buffer[length:]
+    if start:
+        fields = b"SFATAL\0C28P01\0Mno entry for " + message + b"\0"
+        return b"E" + struct.pack(">I", len(fields) + 4) + fields, rest
+    wants_encryption = message[:4] in (struct.pack(">I", 80877103), struct.pack(">I", 80877104))
+    return (b"N" if wants_encryption else b"R" + struct.pack(">II", 8, 3)), rest
+
+
+def refusing_camera(buffer):
     """Wants Basic, so that the password is sent, and says back what it was told."""
+    message, found, rest = buffer.partition(b"\r\n\r\n")
+    if not found:
+        return None
     number = re.search(rb"CSeq: *(\d+)", message)
     head = b"RTSP/1.0 401 Unauthorized\r\nCSeq: " + (number[1] if number else b"1")
     told = re.search(rb"Authorization: *([^\r\n]*)", message)
     if told:
         head = head.replace(b"Unauthorized", b"Not " + told[1])
-    return head + b"\r\nWWW-Authenticate: Basic realm=\"camera\"\r\n\r\n"
+    return head + b"\r\nWWW-Authenticate: Basic realm=\"camera\"\r\n\r\n", rest
 
 
 class Server(AccountsServer):
     def __init__(self, marsad, folder, secrets):
         self.marsad, self.secrets = marsad, secrets
         self.data = os.path.join(folder, "data")
-        self.camera_peer = Peer(b"\r\n\r\n", refusing_camera)
-        self.valkey = Peer(b"\n", lambda _: b"-WRONGPASS invalid username-password pair\r\n")
+        self.camera_peer = Peer(refusing_camera)
+        self.valkey, self.postgresql = Peer(refusing_valkey), Peer(refusing_postgresql)
         quoted = urllib.parse.quote(secrets["Valkey"], safe="")
         self.environment = {
             **os.environ, "MARSAD_AUTH_INITIAL_ADMIN_PASSWORD": secrets["administrator"],
@@ -299,6 +323,23 @@ def drive_commands(server, search, secrets, check):
         server.run(search, "serve", "--print-config", "--set", setting, *data)
 
 
+def drive_database(server, search, secrets, check):
+    """Programs whose PostgreSQL does not take their password."""
+    raw, quoted = secrets["PostgreSQL"], urllib.parse.quote(secrets["PostgreSQL"], safe="")
+    data = ("--data", server.data)
+    address = f"postgresql://marsad:{quoted}@127.0.0.1:{server.postgresql.port}/marsad"
+    ended = [server.run(search, *arguments, *data, MARSAD_DATABASE_URL=address).returncode
+             for arguments in (["migrate"], ["migrate", "--check"], ["user", "list"], ["camera", "list"],
+                               ["audit", "verify"], ["serve", "--http-port", "0"])]
+    check(all(ended), "no program works on a database that refuses it", str(ended))
+    check(raw.encode() in server.postgresql.heard, "PostgreSQL hears its password")
+    for setting in (f"postgresql://marsad:{raw}@127.0.0.1:1/marsad", f"postgres://{quoted}", quoted,
+                    f"postgresql://marsad:{quoted}@127.0.0.1:99999/x", f"postgresql://m:{quoted}%zz@x/",
+                    f"postgresql://marsad@127.0.0.1:1/x?password={quoted}&{quoted}=1"):
+        server.run(search, "migrate", *data, MARSAD_DATABASE_URL=setting)
+        server.run(search, "serve", "--print-config", *data, MARSAD_DATABASE_URL=setting)
+
+
 def audit_rows(server, search, token):
     before, rows = "", 0
     while True:
@@ -366,6 +407,7 @@ def main():
             camera = drive_cameras(server, search, secrets, admin, check)
             drive_routes(server, search, secrets, admin, camera)
             drive_commands(server, search, secrets, check)
+            drive_database(server, search, secrets, check)
             check(audit_rows(server, search, admin) > 10, "the audit log is read")
             check(until(30, lambda: secrets["Valkey"].encode() in server.valkey.heard) is not None,
                   "Valkey hears its password")

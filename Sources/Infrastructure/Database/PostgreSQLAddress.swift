@@ -9,7 +9,8 @@ package struct PostgreSQLAddress: Sendable {
 
     /// - Parameter url: `postgresql://user:password@host:port/database?sslmode=verify-full`; every
     ///   parameter of libpq may follow (PostgreSQL's manual, "Connection Strings").
-    /// - Returns: `nil` where it is no such address.
+    /// - Returns: `nil` where it is no such address, or its password seems to go on behind an `@` that should
+    ///   be `%40`: errors name hosts and databases.
     package init?(parsing url: String) {
         guard ["postgresql://", "postgres://"].contains(where: url.hasPrefix),
             url.utf8.count <= 4096,
@@ -24,7 +25,21 @@ package struct PostgreSQLAddress: Sendable {
             }
             next += 1
         }
+        guard Self.isHost(parameters["host"] ?? ""), parameters["dbname"]?.contains("@") != true
+        else { return nil }
         self.parameters = Redacted(parameters)
+    }
+
+    /// Names and addresses in a list, or folders of sockets.
+    private static func isHost(_ text: String) -> Bool {
+        text.split(separator: ",").allSatisfy { host in
+            host.hasPrefix("/") || host.hasPrefix("@")
+                || host.utf8.allSatisfy { byte in
+                    UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte
+                        || UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte | 0x20
+                        || byte > 0x7F || ".-_:%".utf8.contains(byte)
+                }
+        }
     }
 
     /// The parameters with ours where the address says nothing, in two lists as libpq takes them.

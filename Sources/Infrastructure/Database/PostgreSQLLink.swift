@@ -96,14 +96,20 @@ final class PostgreSQLLink {
         }
     }
 
+    /// Hosts, names of users and databases, and the server's reason, who may be one that says the password
+    /// back.
+    private static func refusal(_ connection: OpaquePointer) -> String {
+        let message = String(cString: PQerrorMessage(connection))
+        let line = message.split(separator: "\n").first.map(String.init) ?? "no connection"
+        let password = PQpass(connection).map { String(cString: $0) } ?? ""
+        return password.isEmpty ? line : line.replacing(password, with: "•••")
+    }
+
     private static func prepare(
         _ connection: OpaquePointer, isReadOnly: Bool
     ) throws(DatabaseError) {
         guard PQstatus(connection) == CONNECTION_OK else {
-            // Hosts, names of users and databases, and the server's reason; never a password.
-            let message = String(cString: PQerrorMessage(connection))
-            let line = message.split(separator: "\n").first.map(String.init)
-            throw .unavailable(line ?? "no connection")
+            throw .unavailable(refusal(connection))
         }
         let encoding = PQparameterStatus(connection, "server_encoding").map { String(cString: $0) }
         guard encoding == "UTF8" else {
