@@ -37,25 +37,31 @@ struct AuditCommand: AsyncParsableCommand {
             let configuration = try options.configuration()
             let folder = try await DataFolder.openExisting(
                 configuration, world: .system)
-            let heads: AuditHeadFile
-            do {
-                heads = try IdentityWiring.heads(folder, configuration)
-            } catch {
-                throw ConfigurationError(description: error.description)
-            }
-            let publicKey = key ?? heads.publicKey
+            let files = IdentityWiring.headFiles(folder, configuration)
+            let publicKey = try key ?? ownKey(files.key)
             guard let verifier = AuditVerifier(database: folder.database, publicKey: publicKey)
             else {
                 throw ConfigurationError(description: "--key: 64 hexadecimal digits are needed")
             }
-            let outcome = try await verifier.verify(heads: try text(of: heads))
+            let outcome = try await verifier.verify(heads: try text(of: files.heads))
             try show(outcome, publicKey: publicKey)
             if outcome.finding != nil { throw ExitCode(3) }
         }
 
+        /// A key that is missing is not made here: it has signed nothing.
+        private func ownKey(_ file: String) throws -> String {
+            do {
+                if let key = try AuditHeadFile.publicKey(of: file) { return key }
+            } catch {
+                throw ConfigurationError(description: error.description)
+            }
+            throw ConfigurationError(
+                description: "\(file) is missing: --key names the key of the signed heads")
+        }
+
         /// A missing file of the installation's own holds no heads; one that was named must be there.
-        private func text(of heads: AuditHeadFile) throws -> String {
-            let path = anchor ?? heads.path
+        private func text(of heads: String) throws -> String {
+            let path = anchor ?? heads
             if let text = try? String(contentsOfFile: path, encoding: .utf8) { return text }
             guard anchor == nil else {
                 throw ConfigurationError(

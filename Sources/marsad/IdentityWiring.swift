@@ -63,10 +63,18 @@ struct IdentityWiring: Sendable {
     static func heads(
         _ folder: DataFolder, _ configuration: Configuration
     ) throws(SecretFileError) -> AuditHeadFile {
+        let files = headFiles(folder, configuration)
+        return try AuditHeadFile(path: files.heads, keyFile: files.key)
+    }
+
+    static func headFiles(
+        _ folder: DataFolder, _ configuration: Configuration
+    ) -> (heads: String, key: String) {
         let anchor = configuration.text("audit.anchor")
-        return try AuditHeadFile(
-            path: anchor.isEmpty ? folder.path + "/audit-heads.log" : anchor,
-            keyFile: folder.path + "/audit-signing.key")
+        return (
+            anchor.isEmpty ? folder.path + "/audit-heads.log" : anchor,
+            folder.path + "/audit-signing.key"
+        )
     }
 
     /// The server's part: what other processes revoked ends here within half a second, and the audit

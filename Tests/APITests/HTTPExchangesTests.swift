@@ -178,6 +178,15 @@ extension HTTPExchanges {
         #expect(exchanges.said() == ["ask /2 2 "])
 
         let last = head("/1", ["Content-Length": "99999", "Connection": "close"])
+        exchanges.endAnswer(2, at: at(4))
+
+        // Who never stops sending may still read what he was answered.
+        var endless = HTTPExchanges(after: [upload("/1")])
+        endless.endAnswer(1, at: at(2))
+        endless.advance(to: at(31))
+        endless.answersAreWritten(at: at(31))
+        #expect(endless.said() == ["ask /1 1 …", "torn", "watch", "close output"])
+
         var ending = HTTPExchanges(after: [last, body("a")])
         ending.endAnswer(1, at: at(2))
         #expect(ending.said() == ["ask /1 1 …", "body a", "torn", "watch"])
@@ -324,6 +333,29 @@ extension HTTPExchanges {
         idle.stop(at: at(1))
         idle.answersAreWritten(at: at(1))
         #expect(idle.said() == ["watch", "close"])
+        var kept = HTTPExchanges(after: get("/1"))
+        kept.endAnswer(1, at: at(2))
+        kept.stop(at: at(3))
+        kept.answersAreWritten(at: at(3))
+        #expect(kept.said() == ["ask /1 1 ", "watch", "close output"])
+    }
+
+    @Test("a server that stops waits five seconds for any client, and for its own handlers")
+    func stopping() {
+        var sending = HTTPExchanges(after: [head("/1", ["Content-Length": "4"])])
+        sending.stop(at: at(2))
+        #expect(sending.deadline == at(7))
+        var taking = HTTPExchanges(after: get("/1"))
+        taking.setWritable(false, at: at(1))
+        taking.stop(at: at(2))
+        #expect(taking.deadline == at(7))
+        taking.endAnswer(1, at: at(3))
+        #expect(taking.said() == ["ask /1 1 ", "watch"] && taking.deadline == at(7))
+        taking.advance(to: at(7))
+        #expect(taking.said() == ["close"])
+        var working = HTTPExchanges(after: get("/1"))
+        working.stop(at: at(2))
+        #expect(working.deadline == nil)
     }
 
     @Test("half an answer is taken for no whole one, and nothing is written behind its end")
@@ -381,6 +413,8 @@ private struct RandomConnection {
     /// Whose body is on its way to the handler.
     private var receiving: String?
     private var canRead = true
+    private var isWritable = true
+    private var isHeld = false
     private var isWatched = false
     private(set) var isClosed = false
 
@@ -397,9 +431,16 @@ private struct RandomConnection {
         drain()
         guard !isClosed else { return }
         switch Int.random(in: 0..<8, using: &random) {
-        case 0: exchanges.setWritable(!happens(3), at: at(now))
-        case 1: if let answering { exchanges.holdBody(answering.number) }
-        case 2: exchanges.wantBody(asked, at: at(now))
+        case 0:
+            isWritable = !happens(3)
+            exchanges.setWritable(isWritable, at: at(now))
+        case 1:
+            guard let answering else { break }
+            isHeld = receiving != nil
+            exchanges.holdBody(answering.number)
+        case 2:
+            isHeld = false
+            exchanges.wantBody(asked, at: at(now))
         case 3: if isWatched { exchanges.answersAreWritten(at: at(now)) }
         case 4, 5: answer()
         default: send()
@@ -429,8 +470,7 @@ private struct RandomConnection {
     private mutating func answer() {
         guard let number = answering?.number else { return }
         answering = nil
-        let begun = exchanges.beginAnswer(number)
-        #expect((begun != nil) == !isClosed)
+        #expect(exchanges.beginAnswer(number) != nil)
         exchanges.endAnswer(number, at: at(now))
     }
 
@@ -473,6 +513,7 @@ private struct RandomConnection {
                 #expect(receiving != nil)
                 if isWhole { #expect(whole.contains(receiving ?? "")) }
                 receiving = nil
+                isHeld = false
             case .refuse: #expect(answering == nil && !isWatched)
             case .read: canRead = true
             case .watchAnswers:
@@ -487,5 +528,7 @@ private struct RandomConnection {
         }
         // Either somebody here is at work, or the client's time runs out.
         #expect(exchanges.deadline != nil || answering != nil || isClosed)
+        let waitsForHandler = answering != nil && (receiving == nil || isHeld)
+        #expect(canRead || !isWritable || isWatched || isClosed || waitsForHandler)
     }
 }

@@ -363,6 +363,11 @@ def check_connections(server, check):
     torn.send("and more")
     check(heard == [200, 400] and torn.is_closed(), "nonsense in pieces takes no answer away",
           str(heard))
+    endless = Connection(server).send(f"GET / HTTP/1.1\r\n{host}X-Spaces:" + " " * 200_000)
+    check(endless.answer()[0] == 431 and endless.is_closed(), "a header that never ends is refused")
+    behind = Connection(server)
+    behind.send(f"GET /version HTTP/1.1\r\n{host}Connection: upgrade\r\nUpgrade: x\r\n\r\n" + "x" * 200_000)
+    check(behind.answer()[0] == 200 and behind.is_closed(), "what comes behind no upgrade is passed over")
     tunnel = Connection(server).send(f"CONNECT other:443 HTTP/1.1\r\n{host}\r\n")
     check(tunnel.answer()[0] >= 400 and tunnel.is_closed(), "nobody tunnels")
     waiting = Connection(server).send(
@@ -655,11 +660,18 @@ def main():
                 part(server, check)
             open_socket = Connection(server)
             open_socket.upgrade()
+            host = "HTTP/1.1\r\nHost: localhost\r\n"
+            unfinished = [
+                Connection(server, receive_bytes=4096).send(f"GET /openapi.json {host}\r\n" * 60),
+                Connection(server).send(f"POST /api/v1/auth/token {host}Content-Length: 9\r\n\r\n{{")]
+            # Their answers are under way.
+            unfinished[0].answer()
             server.process.send_signal(signal.SIGTERM)
             check(open_socket.close_code() == 1001, "a socket hears 1001 when the server stops")
             open_socket.socket.close()
         finally:
-            check(server.stop() == 0, "the server ends with status 0")
+            check(server.stop() == 0, "the server ends with status 0, whoever sends or takes no more")
+            del unfinished
         check_limits(options.marsad, folder, check)
     print(f"{checks.passed} passed, {checks.failed} failed")
     sys.exit(1 if checks.failed else 0)

@@ -222,6 +222,9 @@ import Testing
             #expect(try await outcome(lines + [String(lines[3].prefix(40))]) == "nothing")
             let other = try AuditHeadFile(
                 path: rig.folder.path + "/other.log", keyFile: rig.folder.path + "/other.key")
+            let keyFile = rig.folder.path + "/other.key"
+            #expect(try AuditHeadFile.publicKey(of: keyFile) == other.publicKey)
+            #expect(try AuditHeadFile.publicKey(of: keyFile + ".gone") == nil)
             let verifier = try #require(
                 AuditVerifier(database: rig.engine, publicKey: other.publicKey))
             #expect(try await verifier.verify(heads: text).finding?.kind == .headForged)

@@ -8,7 +8,7 @@ import NIOCore
 /// Writes one answer to its connection, from any task.
 struct AnswerWriter: ResponseBodyWriter, Sendable {
     /// Of a body, in bytes, between two looks at whether the client takes it.
-    private static let part = 256 * 1024
+    private static let part = 64 * 1024
 
     private let connection: NIOLoopBound<HTTPConnection>
     private let loop: any EventLoop

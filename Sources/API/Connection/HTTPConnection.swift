@@ -89,6 +89,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     private var now: Instant { services.world.now() }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // What comes then is none of HTTP.
+        guard !exchanges.isOver else { return }
         exchanges.receive(unwrapInboundIn(data), at: now)
         drain()
     }
@@ -120,6 +122,8 @@ final class HTTPConnection: ChannelDuplexHandler, RemovableChannelHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
         case let error as HTTPParserError: exchanges.fail(error, at: now)
+        case is ByteToMessageDecoderError.PayloadTooLargeError:
+            exchanges.fail(.headerOverflow, at: now)
         // What came behind an error that was told.
         case is ByteToMessageDecoderError: break
         // The end of the input follows, and the decoder says whether it was one of a request.

@@ -19,8 +19,10 @@ package struct HTTPExchanges {
         package var silence: Duration
         /// How long a client that is still sending may go on when it has been answered for the last time.
         package var lingering = Duration.seconds(2)
+        /// How long any client may keep a server that stops.
+        package var stopping = Duration.seconds(5)
 
-        /// Lingering is two seconds.
+        /// Lingering is two seconds, stopping five.
         package init(arrival: Duration, silence: Duration) {
             self.arrival = arrival
             self.silence = silence
@@ -104,7 +106,8 @@ package struct HTTPExchanges {
     private var movedAt: Instant
     private var isWritable = true
     private var hasInputEnded = false
-    private var isStopping = false
+    /// When a server that stops waits for this client no more; `nil` while it does not stop.
+    private var stopsBy: Instant?
 
     /// A connection that was made now.
     package init(_ limits: Limits, at now: Instant) {
@@ -115,12 +118,17 @@ package struct HTTPExchanges {
 
     /// Whether no request behind the present one may come.
     package var isEnding: Bool { hasInputEnded || isStopping }
+    /// Whether the connection is closed, or another protocol's.
+    package var isOver: Bool { if case .over = state { true } else { false } }
+    private var isStopping: Bool { stopsBy != nil }
 
     /// What is to be done next.
     package mutating func pollOutput() -> Output? { outputs.popFirst() }
 
     /// When the client has kept us waiting for too long; `nil` while only we are waited for.
-    package var deadline: Instant? {
+    package var deadline: Instant? { patience.map { end in stopsBy.map { min($0, end) } ?? end } }
+
+    private var patience: Instant? {
         switch state {
         case .finishing(_, let end), .lingering(let end): end
         case .over: nil
@@ -132,7 +140,13 @@ package struct HTTPExchanges {
 
     /// Time passes.
     package mutating func advance(to now: Instant) {
-        if let deadline, deadline <= now { close() }
+        guard let deadline, deadline <= now else { return }
+        if case .skipping = state, isWritable {
+            // Its answer was given, and may not be read yet.
+            finish(lingers: true, at: now)
+        } else {
+            close()
+        }
     }
 
     // MARK: What arrives
@@ -183,9 +197,10 @@ package struct HTTPExchanges {
     /// The server stops. The request that is there is answered, and what came behind it is left to be asked
     /// anew elsewhere.
     package mutating func stop(at now: Instant) {
-        isStopping = true
+        stopsBy = now + limits.stopping
         switch state {
-        case .idle: finish(lingers: false, at: now)
+        // Its last answer may not be read yet, and its next request be on its way.
+        case .idle: finish(lingers: answer.number > 0, at: now)
         case .skipping: finish(lingers: true, at: now)
         case .collecting, .receiving, .answering, .finishing, .lingering, .over: break
         }
@@ -366,7 +381,7 @@ package struct HTTPExchanges {
 
     /// The connection cannot go on.
     package mutating func close() {
-        if case .over = state { return }
+        if isOver { return }
         giveUp()
         outputs.append(.close)
     }

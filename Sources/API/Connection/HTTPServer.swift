@@ -58,13 +58,16 @@ private struct ConnectionChannel: ServerChildChannel {
             limits.maxHeaderFieldSize = GatewaySettings.headerBytes
             limits.maxHeaderListSize = GatewaySettings.headerBytes
             limits.maxHeaderFieldCount = GatewaySettings.headerFields
-            try pipeline.configureHTTPServerPipeline(
-                withPipeliningAssistance: false, withErrorHandling: false,
-                // Names and values are checked where they are made.
-                withOutboundHeaderValidation: false, withEncoderConfiguration: .init(),
-                withDecoderLimitConfiguration: limits)
             let connection = HTTPConnection(services, on: channel)
-            try pipeline.addHandler(connection)
+            try pipeline.addHandlers([
+                HTTPResponseEncoder(),
+                // The limits above count what has come whole: a value of spaces alone never does, nor what
+                // comes behind an upgrade.
+                ByteToMessageHandler(
+                    HTTPRequestDecoder(limitConfiguration: limits),
+                    maximumBufferSize: 2 * GatewaySettings.headerBytes),
+                connection,
+            ])
             return Value(channel: channel, requests: connection.ended)
         }
     }

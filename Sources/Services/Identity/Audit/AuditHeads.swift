@@ -78,17 +78,34 @@ package struct AuditHeadFile: Sendable {
     ///   - keyFile: the Ed25519 key; made where there is none.
     package init(path: String, keyFile: String) throws(SecretFileError) {
         self.path = path
-        let bytes = try SecretFile.readOrCreate(keyFile) {
-            Array(Curve25519.Signing.PrivateKey().rawRepresentation)
-        }
-        guard let key = try? Curve25519.Signing.PrivateKey(rawRepresentation: bytes.reveal()) else {
-            throw SecretFileError("\(keyFile): not an Ed25519 key of 32 bytes")
-        }
-        self.key = Redacted(key)
+        key = try Self.key(
+            SecretFile.readOrCreate(keyFile) {
+                Array(Curve25519.Signing.PrivateKey().rawRepresentation)
+            }, keyFile)
     }
 
     /// The public key in hexadecimal: what a verifier elsewhere is to trust.
-    package var publicKey: String { Array(key.reveal().publicKey.rawRepresentation).hex }
+    package var publicKey: String { Self.hexadecimal(key) }
+
+    /// The public key of a key file, which is left as it is.
+    /// - Returns: `nil` where there is none.
+    package static func publicKey(of keyFile: String) throws(SecretFileError) -> String? {
+        guard let bytes = try SecretFile.read(keyFile) else { return nil }
+        return hexadecimal(try key(bytes, keyFile))
+    }
+
+    private static func key(
+        _ bytes: Redacted<[UInt8]>, _ keyFile: String
+    ) throws(SecretFileError) -> Redacted<Curve25519.Signing.PrivateKey> {
+        guard let key = try? Curve25519.Signing.PrivateKey(rawRepresentation: bytes.reveal()) else {
+            throw SecretFileError("\(keyFile): not an Ed25519 key of 32 bytes")
+        }
+        return Redacted(key)
+    }
+
+    private static func hexadecimal(_ key: Redacted<Curve25519.Signing.PrivateKey>) -> String {
+        Array(key.reveal().publicKey.rawRepresentation).hex
+    }
 
     /// Signs a head and appends it, durably. Blocks: for a thread of its own.
     @discardableResult
